@@ -1,0 +1,1 @@
+"""One room a feature; each has the same doors, none obligatory."""

@@ -1,0 +1,1 @@
+"""The machines themselves: what they are, and whether they can carry a cluster."""

@@ -1,0 +1,1 @@
+"""The home as one picture."""

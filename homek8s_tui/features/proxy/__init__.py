@@ -1,0 +1,1 @@
+"""Traefik in the cloud: the one door to the home."""

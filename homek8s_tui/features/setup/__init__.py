@@ -1,0 +1,1 @@
+"""From bare machines to a reachable cluster: composes the rooms."""

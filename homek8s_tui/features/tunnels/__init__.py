@@ -1,0 +1,1 @@
+"""The WireGuard tunnel that joins the proxy and the nodes."""

@@ -1,0 +1,69 @@
+# ACTION MODE OWNER GROUP, with the state arguments PATH FIELDS PLACES HOST before them; the content is the payload.
+# ACTION: write, remove, or the folder of undo material to restore from.
+path=$1 action=$5 mode=$6 owner=$7 group=$8
+compare "$1" "$2" "$3" "$4"
+folder=$(dirname -- "$path")
+fill() {
+    if [ -z "$PLACES" ]; then
+        cat
+        return
+    fi
+    while IFS= read -r line; do
+        for place in $PLACES; do
+            marker="<secret: $HOST:$place>"
+            case $line in
+                *"$marker"*)
+                    IFS= read -r value <"$place" || return 1
+                    line="${line%%"$marker"*}$value${line#*"$marker"}"
+                    ;;
+            esac
+        done
+        printf '%s\n' "$line" || return 1
+    done
+}
+if [ -n "$UNDO" ]; then
+    keep_folder
+    if [ -f "$path" ]; then
+        cp -a -- "$path" "$UNDO/content" || fail "$path could not be kept for undo"
+    else
+        # the folders that do not exist yet are ours to remove again
+        missing=$folder
+        : >"$UNDO/folders" || fail "$UNDO can't be written"
+        while [ ! -d "$missing" ]; do
+            printf '%s\n' "$missing" >>"$UNDO/folders"
+            missing=$(dirname -- "$missing")
+        done
+    fi
+fi
+case $action in
+    write)
+        (umask 022 && mkdir -p -- "$folder") || fail "the folder $folder could not be made"
+        fresh=$(mktemp "$folder/.homek8s.XXXXXX") || fail "nothing can be written in $folder"
+        trap 'rm -f -- "$fresh"' EXIT
+        printf %s "$PAYLOAD" | base64 -d | fill >"$fresh" || fail "the content of $path could not be written"
+        chown -- "$owner:$group" "$fresh" && chmod -- "$mode" "$fresh" || fail "$path could not get its owner and mode"
+        sync -- "$fresh" || fail "$path could not be written to the disk"
+        # what was written is judged before it takes the old file's place, so nothing half-written is ever seen
+        NOW='' EXTRA=''
+        state "$fresh" "$2" "$3" "$4"
+        # shellcheck disable=SC2254  # a pattern on purpose
+        case $NOW in
+            $AFTER) ;;
+            *) fail "what was written for $path came out as '$NOW' and not '$AFTER'" ;;
+        esac
+        mv -fT -- "$fresh" "$path" || fail "$path could not be replaced"
+        trap - EXIT
+        ;;
+    remove) rm -f -- "$path" || fail "$path could not be removed" ;;
+    *)
+        if [ -f "$action/content" ]; then
+            cp -a -- "$action/content" "$path.homek8s-restore" && mv -fT -- "$path.homek8s-restore" "$path" || fail "$path could not be restored"
+        else
+            rm -f -- "$path" || fail "$path could not be removed"
+            if [ -f "$action/folders" ]; then
+                while IFS= read -r made; do rmdir -- "$made" 2>/dev/null || break; done <"$action/folders"
+            fi
+        fi
+        ;;
+esac
+finish "$1" "$2" "$3" "$4"

@@ -1,0 +1,27 @@
+# Compare before changing. A change's script defines `state` (from its kind's state script), sets BEFORE, AFTER,
+# UNDO, and calls `compare STATE-ARGUMENT...` first and `finish STATE-ARGUMENT...` last.
+report() { printf 'C %s %s. %s.\n' "$1" "$(printf %s "$NOW" | encode)" "$(printf %s "${OUTPUTS:-}" | encode)"; }
+fail() {
+    printf '%s\n' "$*" >&2
+    exit 1
+}
+compare() {
+    NOW='' EXTRA='' OUTPUTS=''
+    state "$@"
+    # shellcheck disable=SC2254  # both are patterns on purpose: * stands for anything
+    case $NOW in
+        $AFTER) report already; exit 0 ;;
+        $BEFORE) ;;
+        *) report refused; exit 0 ;;
+    esac
+}
+finish() {
+    NOW='' EXTRA='' OUTPUTS=''
+    state "$@"
+    # shellcheck disable=SC2254  # a pattern on purpose
+    case $NOW in
+        $AFTER) report changed ;;
+        *) fail "it was done, but the state is now '$NOW' and not '$AFTER'" ;;
+    esac
+}
+keep_folder() { [ -z "$UNDO" ] || mkdir -p -m 700 /var/lib/homek8s "$UNDO" || fail "no undo material can be kept in $UNDO"; }

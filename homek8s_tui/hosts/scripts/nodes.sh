@@ -1,0 +1,28 @@
+# What a machine is and how it fares, as NAME=VALUE lines.
+say() { printf '%s=%s\n' "$1" "$2"; }
+say architecture "$(uname -m)"
+# shellcheck disable=SC1091  # the machine's own
+os=$(. /etc/os-release && printf '%s %s %s' "$ID" "${VERSION_ID:-0}" "${ID_LIKE:-}") 2>/dev/null
+say os "$os"
+say hostname "$(hostname)"
+say cgroup "$(stat -fc %T /sys/fs/cgroup 2>/dev/null)"
+if [ -f /sys/fs/cgroup/cgroup.controllers ]; then
+    case " $(cat /sys/fs/cgroup/cgroup.controllers) " in *' memory '*) say memory_cgroup yes ;; *) say memory_cgroup no ;; esac
+elif [ -d /sys/fs/cgroup/memory ]; then
+    say memory_cgroup yes
+else
+    say memory_cgroup no
+fi
+if [ -d /sys/module/wireguard ] || modinfo wireguard >/dev/null 2>&1; then say wireguard kernel; elif [ -c /dev/net/tun ]; then say wireguard user; else say wireguard none; fi
+if command -v curl >/dev/null; then say curl yes; else say curl no; fi
+if command -v apt-get >/dev/null; then say apt yes; else say apt no; fi
+say forwarding "$(sshd -T 2>/dev/null | sed -n 's/^allowtcpforwarding //p')"
+say addresses "$(ip -o -4 addr show 2>/dev/null | while read -r _ name _ address _; do printf '%s:%s ' "$name" "$address"; done)"
+say disk_free_kb "$(df -Pk /var/lib 2>/dev/null | { read -r _ && read -r _ _ _ free _; printf %s "$free"; })"
+say memory_kb "$(sed -n 's/^MemTotal: *\([0-9]*\).*/\1/p' /proc/meminfo)"
+say clock "$(date +%s)"
+say clock_synchronized "$(timedatectl show -p NTPSynchronized --value 2>/dev/null)"
+ss -Hlntup 2>/dev/null | while read -r protocol _ _ _ address _ who; do
+    name=$(printf %s "$who" | sed -n 's/.*(("\([^"]*\)".*/\1/p')
+    say listens "$protocol ${address##*:} ${address%:*} ${name:-kernel}"
+done

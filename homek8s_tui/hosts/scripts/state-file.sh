@@ -1,0 +1,45 @@
+# state PATH FIELDS PLACES HOST: a file's state, with the secrets in it masked before anything leaves the machine.
+# FIELDS: names, comma separated, whose values are always masked. PLACES: paths, space separated, of secrets that
+# may stand in the file; a value that equals one is shown as that place, any other masked value as <hidden>.
+mask() {
+    while IFS= read -r line || [ -n "$line" ]; do
+        for place in $PLACES; do
+            { IFS= read -r value <"$place"; } 2>/dev/null || continue
+            [ -n "$value" ] || continue
+            case $line in
+                *"$value"*) line="${line%%"$value"*}<secret: $HOST:$place>${line#*"$value"}" ;;
+            esac
+        done
+        case $line in
+            *"<secret: $HOST:"*) ;;
+            *[=:]*)
+                key=${line%%[=:]*}
+                key=$(printf %s "$key" | tr -d ' \t-')
+                case ",$FIELDS," in
+                    *",$key,"*) line="${line%%[=:]*}= <hidden>" ;;
+                esac
+                ;;
+        esac
+        printf '%s\n' "$line"
+    done
+}
+state() {
+    FIELDS=$2 PLACES=$3 HOST=$4
+    if [ -L "$1" ]; then
+        NOW="link"
+    elif [ -d "$1" ]; then
+        NOW="directory"
+    elif [ ! -e "$1" ]; then
+        NOW="absent"
+    elif [ ! -f "$1" ]; then
+        NOW="special"
+    elif [ -n "$FIELDS$PLACES" ]; then
+        digest=$(mask <"$1" | sha256sum)
+        NOW="file $(stat -c '%a %U %G' -- "$1") ${digest%% *}"
+        EXTRA=$(mask <"$1" | head -c 65536)
+    else
+        digest=$(sha256sum <"$1")
+        NOW="file $(stat -c '%a %U %G' -- "$1") ${digest%% *}"
+        EXTRA=$(head -c 65536 <"$1" | tr -d '\000')
+    fi
+}

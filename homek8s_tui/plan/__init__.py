@@ -1,0 +1,1 @@
+"""What will be done, as data: pure, frozen, shown whole before any of it happens."""

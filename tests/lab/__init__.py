@@ -1,0 +1,1 @@
+"""The lab: three bare machines, a home router and a small internet, all in one."""
