@@ -11,16 +11,17 @@ from .ground import Ground, LabError
 from .machines import Host
 from .network import PLACES, Place
 
-# Writing until it fails is not enough: a file system that allocates late holds blocks back for what is
-# under way and frees them once it is written. A large disk is refused, it would be the machine's own.
+# A file system that allocates late says it is full while it has blocks left for small writes, so the rest is
+# written in small pieces that go straight to the disk. A large disk is refused: it would be the machine's own.
 _FILL = """
 file=$1/.lab-fill
 room() { df --output=avail --block-size=1 "$file" | tail -n 1; }
 : >> "$file"
 [ "$(room)" -lt 4294967296 ] || { echo "too large to fill: reset(disk=...) or small_directory first" >&2; exit 1; }
-for try in 1 2 3 4 5 6 7 8; do
+for try in 1 2 3 4 5; do
     cat /dev/zero >> "$file" 2>/dev/null
     sync --file-system "$file"
+    dd if=/dev/zero of="$file" bs=1k oflag=append,sync conv=notrunc 2>/dev/null
     [ "$(room)" -gt 0 ] || exit 0
 done
 echo "still $(room) bytes left" >&2
@@ -229,7 +230,9 @@ class Faults:
         for where in sorted(self._slow):
             self.slow(where, None)
         for name in sorted(self._unplugged):
-            self.plug(name)
+            if name not in self._hosts or self._hosts[name].is_on:  # a host that boots brings a new cable
+                self.plug(name)
+        self._unplugged.clear()
         for host in self._hosts.values():
             host.thaw()
 

@@ -88,7 +88,7 @@ class Lab:
         self.ground = Ground(self.prefix, self.directory)
         self._tools = tools
         self._lock: IO[str] | None = None
-        #: What the artefact mirror serves at https://mirror.example/.
+        #: What the artefact mirror serves at https://mirror.example/. Made by `boot`, gone after `down`.
         self.artefacts_dir = self.directory / "artefacts"
         self.hosts: dict[str, Host] = {}
 

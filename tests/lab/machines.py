@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import os
 import shlex
-import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -177,7 +177,7 @@ class Host:
         self.power_cut()
         config = self._configure("clear", None)
         supervisor = Path(__file__).resolve().parent / "supervisor.py"
-        self._ground.run(["/usr/bin/env", "python3", "-I", "-S", supervisor, config])
+        self._ground.run([sys.executable, "-I", "-S", supervisor, config])
 
     @property
     def is_on(self) -> bool:
@@ -463,10 +463,6 @@ class Host:
         """Remove the host key that outlives resets; the next reset makes a new one."""
         for name in ("hostkey", "hostkey.pub", "known_hosts"):
             (self.directory / name).unlink(missing_ok=True)
-
-    def purge(self) -> None:
-        """Remove every trace of the host."""
-        shutil.rmtree(self.directory, ignore_errors=True)
 
 
 def _bytes(size: str) -> int:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import ssl
 import subprocess
+import sys
 import threading
 import urllib.request
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -358,6 +361,23 @@ def test_threads_started_in_the_seat_see_the_lab(fresh: Lab) -> None:
 def test_a_second_lab_with_the_same_prefix_is_refused(fresh: Lab) -> None:
     with pytest.raises(LabError, match="LAB_PREFIX"):
         Lab(fresh.prefix).boot()
+
+
+def test_a_killed_lab_leaves_nothing_after_down(fresh: Lab) -> None:
+    prefix = f"{fresh.prefix[:2]}kill"
+    program = (
+        "import os, signal; from tests.lab.lab import Lab; lab = Lab(); lab.boot(); lab.enter_operator(); "
+        "lab.pi4.freeze(); lab.faults.slow('home', '1mbit'); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    environment = ["env", f"PYTHONPATH={Path(__file__).resolve().parents[2]}", f"LAB_PREFIX={prefix}"]
+    killed = fresh.ground.run([*environment, sys.executable, "-c", program], check=False, timeout=120)
+    assert killed.returncode == -signal.SIGKILL or killed.returncode == 128 + signal.SIGKILL, killed.stderr
+    assert fresh.ground.run(["ip", "netns"]).stdout.count(f"{prefix}-pi4") == 1
+    fresh.ground.run([*environment, sys.executable, "-m", "tests.lab", "down"])
+    assert prefix + "-" not in fresh.ground.run(["ip", "netns"]).stdout
+    assert f"/{prefix}/" not in fresh.ground.run(["cat", "/proc/self/mountinfo"]).stdout
+    assert not (fresh.directory.parent / prefix).exists()
+    assert fresh.pi4.is_on
 
 
 def test_trouble_is_told(fresh: Lab) -> None:

@@ -1,0 +1,2 @@
+# PATH: the content of a secret's place: the only output.
+cat -- "$1"
