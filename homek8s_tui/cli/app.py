@@ -225,7 +225,8 @@ def resume(session: Session) -> int:
     run = journal.load(unfinished.id)
     record = next(record for record in journal.records(run.id) if record.kind == "approved")
     approval = msgspec.json.decode(record.body, type=Approval)
-    if run.plan.home != home:
+    # the checksums that the approval pinned are no edit
+    if msgspec.structs.replace(run.plan.home, artefacts=home.artefacts) != home:
         click.echo("The inventory was edited since; this run goes on with what was approved.")
     return _run(session, session.world(run.plan.home), journal, run.plan, approval)
 

@@ -282,7 +282,8 @@ def _follow(work: Work, doer: Doer, identity: str) -> int | None:
 
 
 def _hear(work: Work, line: str) -> None:
-    line = clean(line, 500).strip()
+    # of a line that draws itself over and over, as a progress bar does, its last state is what it says
+    line = clean(line.rstrip("\r").rsplit("\r", 1)[-1], 500).strip()
     if line:
         work.last.append(line)
         work.say(line)

@@ -98,7 +98,7 @@ class Check(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The judge's name in the registry."""
     expect: tuple[str, ...] = ()
     """The judge's arguments."""
-    within: float = 0
+    within: int = 0
     """How long to go on asking until it holds, in seconds; 0 asks once."""
     explain: str = ""
     """What the operator can do if it does not hold."""

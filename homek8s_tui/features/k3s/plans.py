@@ -213,7 +213,7 @@ def prove_access(home: Home, b: PlanBuilder) -> None:
     )
 
 
-def ready(home: Home, within: float) -> Check:
+def ready(home: Home, within: int) -> Check:
     """Returns the check that every node is Ready."""
     return Check(
         id="nodes-ready",

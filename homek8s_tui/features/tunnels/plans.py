@@ -83,7 +83,7 @@ def plan_tunnels(home: Home, facts: Facts, b: PlanBuilder) -> None:
         b.prove(shook_hands(home, edge))
 
 
-def reaches(home: Home, edge: Edge, within: float) -> Check:
+def reaches(home: Home, edge: Edge, within: int) -> Check:
     """Returns the check that full packets cross an edge in both directions, unfragmented."""
     size = str(home.tunnel.mtu)
     return Check(
