@@ -361,6 +361,7 @@ def _plan_undo(world: World, journal: Journal, home: Home, name: str | None, pac
         run = journal.load(candidate)
         if run.plan.undoes and not name:
             continue
+
         def folder(step: int, run_id: str = run.id) -> str:
             return undo_folder(run_id, step)
 

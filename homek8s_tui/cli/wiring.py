@@ -140,9 +140,7 @@ def kubeconfig_path(home: Home, environ: Mapping[str, str]) -> str:
     return named or str(Path("~/.kube/config").expanduser())
 
 
-def real_world(
-    home: Home, keys: HostKeys, secrets: GivenSecrets, kubeconfig: str, read_only: bool
-) -> World:
+def real_world(home: Home, keys: HostKeys, secrets: GivenSecrets, kubeconfig: str, read_only: bool) -> World:
     """Builds the real world. SSH is loaded only now: it takes longer than all the rest of the start."""
     from homek8s_tui.engine.fetching import WebFetcher
     from homek8s_tui.engine.kubeconfig import Kubeconfig

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -30,6 +31,7 @@ type node struct {
 	labels    map[string]string
 	taints    []object
 	password  string
+	podCIDR   string // asked for at registration; empty leaves it to the controller manager
 	settings  *settings
 }
 
@@ -144,7 +146,7 @@ func nodeAddresses(s *settings) ([]string, error) {
 		return nil, fmt.Errorf("failed to validate nodeIP: node IP: %q not found in the host's network interfaces", address)
 	}
 	if len(wanted) > 0 {
-		return wanted, nil
+		return slices.Compact(wanted), nil // the file and the command line may both name it
 	}
 	for _, address := range usable {
 		if strings.Contains(address, ".") {
@@ -181,6 +183,9 @@ func (n *node) register(ctx context.Context, client *api) error {
 	spec := object{"providerID": "k3s://" + n.name}
 	if len(n.taints) > 0 {
 		spec["taints"] = n.taints
+	}
+	if n.podCIDR != "" {
+		spec["podCIDR"], spec["podCIDRs"] = n.podCIDR, []string{n.podCIDR}
 	}
 	body := object{"apiVersion": "v1", "kind": "Node", "metadata": metadata, "spec": spec}
 	err := client.do(ctx, http.MethodPost, "/api/v1/nodes", jsonType, body, nil)

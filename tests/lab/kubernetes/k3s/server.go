@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -380,6 +381,13 @@ func (s *server) joinOwnNode() error {
 	if err != nil {
 		return err
 	}
+	if err := retry(ctx, 20*time.Second, func() error { return s.allowKwok(ctx) }); err != nil {
+		return err
+	}
+	// The controller manager takes seconds to hand out the first network; a server's node gets the first one.
+	if s.node.podCIDR, err = firstNodeNetwork(s.settings.list("cluster-cidr", "10.42.0.0/16")[0]); err != nil {
+		return err
+	}
 	if err := retry(ctx, 20*time.Second, func() error { return s.node.register(ctx, own) }); err != nil {
 		return err
 	}
@@ -388,6 +396,40 @@ func (s *server) joinOwnNode() error {
 		return err
 	}
 	return s.children.startKwok(s.node, filepath.Join(agent, "kubelet.kubeconfig"), agent, podCIDR(ctx, own, s.node.name))
+}
+
+// allowKwok lets nodes read all nodes: kwok does so before it starts, and a kubelet may not. Everything else
+// it does with the rights of a kubelet.
+func (s *server) allowKwok(ctx context.Context) error {
+	const group, name = "/apis/rbac.authorization.k8s.io/v1", "homek8s-lab:kwok"
+	role := object{
+		"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": object{"name": name},
+		"rules": []object{{"apiGroups": []string{""}, "resources": []string{"nodes"}, "verbs": []string{"get", "list", "watch"}}},
+	}
+	binding := object{
+		"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": object{"name": name},
+		"roleRef":  object{"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name},
+		"subjects": []object{{"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": "system:nodes"}},
+	}
+	for path, body := range map[string]object{"/clusterroles": role, "/clusterrolebindings": binding} {
+		err := s.admin.do(ctx, http.MethodPost, group+path, jsonType, body, nil)
+		if err != nil && !hasStatus(err, http.StatusConflict) {
+			return err
+		}
+	}
+	return nil
+}
+
+// firstNodeNetwork is the first /24 of the pods' network.
+func firstNodeNetwork(cidr string) (string, error) {
+	prefix, err := netip.ParsePrefix(cidr)
+	if err != nil {
+		return "", fmt.Errorf("invalid cluster-cidr: %w", err)
+	}
+	if !prefix.Addr().Is4() || prefix.Bits() > 24 {
+		return "", fmt.Errorf("the lab's stand-in needs an IPv4 cluster-cidr of /24 or larger, not %s", cidr)
+	}
+	return netip.PrefixFrom(prefix.Masked().Addr(), 24).String(), nil
 }
 
 // retry repeats what may fail while the cluster is coming up.
@@ -402,7 +444,7 @@ func retry(ctx context.Context, limit time.Duration, try func() error) error {
 	}
 }
 
-// podCIDR is the network that the controller manager gave the node; a few moments after it was created.
+// podCIDR is the network that the node has; the controller manager gives it a few moments after its creation.
 func podCIDR(ctx context.Context, client *api, name string) string {
 	var found struct {
 		Spec struct {
@@ -410,6 +452,10 @@ func podCIDR(ctx context.Context, client *api, name string) string {
 		} `json:"spec"`
 	}
 	err := retry(ctx, 10*time.Second, func() error {
+		// kwok will read all nodes, and would sleep for seconds when the right to do so is not in force yet.
+		if err := client.do(ctx, http.MethodGet, "/api/v1/nodes?limit=1", "", nil, nil); err != nil {
+			return err
+		}
 		if err := client.do(ctx, http.MethodGet, "/api/v1/nodes/"+name, "", nil, &found); err != nil {
 			return err
 		}

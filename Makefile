@@ -1,0 +1,49 @@
+# One command for each thing people do here. Everything is set up in .venv and in the user's cache.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.made
+
+.PHONY: help demo test check fast lab lab-tests bench lock clean
+
+help:
+	@echo "make demo    walk the first set-up on an embedded rehearsal home"
+	@echo "make check   lint, types, import contracts, shell scripts, fast tests"
+	@echo "make test    all of that, and the tests on the lab's machines"
+	@echo "make lab     boot the lab and open a shell in the operator's seat"
+	@echo "make lock    write requirements.lock anew"
+
+$(STAMP): requirements.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@
+
+check: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/deptry homek8s_tui
+	tests/lint-scripts
+	$(BIN)/pytest -q -m "not lab" -n 2
+
+lab-requirements:
+	tests/lab/requirements.sh
+
+lab-tests: $(STAMP) lab-requirements
+	$(BIN)/python -m tests.lab.kubernetes.build
+	CI=true $(BIN)/pytest -q -m lab --timeout 1200 tests
+
+test: lab-requirements check lab-tests
+
+lab: $(STAMP) lab-requirements
+	$(BIN)/python -m tests.lab shell
+
+lock: $(STAMP)
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-header \
+		--python-version 3.11 --all-extras pyproject.toml -o requirements.lock
+
+clean:
+	rm -rf $(VENV) dist build
