@@ -61,7 +61,7 @@ _K3S = r"v1\.[0-9]{1,3}\.[0-9]{1,3}(-rc[0-9]{1,2})?\+k3s[0-9]{1,2}"
 _TRAEFIK = r"v3\.([6-9]|[1-9][0-9])\.[0-9]{1,3}(-(ea|rc)\.[0-9]{1,2})?"  # 3.6 brought health checks for TCP
 _MIRROR = r"https://[A-Za-z0-9.-]{1,253}(:[0-9]{1,5})?(/[A-Za-z0-9._~%+-]+)*"
 _FILE_KEY = "(k3s|traefik)/v[0-9][A-Za-z0-9.+-]{0,40}/[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
-_PATH = r"(~/|/)[^\u0000-\u001f\u007f]{1,1000}"
+_PATH = r"(~/|/)[^\u0000-\u001f\u007f\ud800-\udfff]{1,1000}"
 
 Slug = Annotated[str, _rule("small letters, digits and inner dashes", "[a-z]([a-z0-9-]{0,38}[a-z0-9])?", "home")]
 HostName = Annotated[str, _rule("a host name of small letters, digits and inner dashes, without dots", _LABEL, "pi4")]
@@ -274,6 +274,8 @@ class _Reading:
 
     def __init__(self, text: str, source: str) -> None:
         self.text, self.source = text, source
+        self.reached = 1
+        """The line of the newest value read."""
         self.problems: list[tuple[int, str]] = []
         self.lines: dict[str, int] = {}
         """Where each field stands, by its path."""
@@ -291,8 +293,10 @@ class _Reading:
         self.problem(item.line, f"found {_found(item.value)}; it must be {_must(kind)}", path)
 
     def check(self) -> None:
-        """Raises:
-        Trouble: There are problems; it tells them all.
+        """Stops where there are problems.
+
+        Raises:
+            Trouble: It tells them all, in the order of their lines.
         """
         if not self.problems:
             return
@@ -336,17 +340,19 @@ class _Reading:
 
     def _syntax(self, error: Exception) -> None:
         mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
-        line = mark.line if mark else self.text.count("\n", 0, getattr(error, "position", 0))
+        position = getattr(error, "position", None)
+        line = mark.line + 1 if mark else self.text.count("\n", 0, position) + 1 if position else self.reached
         said = str(getattr(error, "problem", None) or getattr(error, "reason", None) or "a value can't be read")
         if "'\\t'" in said:
-            self.problem(line + 1, "there is a tab, which YAML does not take here; use spaces")
+            self.problem(line, "there is a tab, which YAML does not take here; use spaces")
         else:
-            self.problem(line + 1, f"this is not YAML: {one_line(said)}; look at this line and the one before")
+            self.problem(line, f"this is not YAML: {one_line(said)}; look at this line and the one before")
 
     def _item(self, events: Iterator[Any], event: Any, depth: int, key: Any = None) -> _Item:
         from ruamel.yaml.events import AliasEvent, CollectionEndEvent, ScalarEvent, SequenceStartEvent
 
         item = _Item(None, event.start_mark.line + 1, event.start_mark.index, event.end_mark.index)
+        self.reached = item.line
         if event.anchor:  # an alias has one too
             self.problem(item.line, "anchors (&) and aliases (*) are not taken; write the value out, or quote it")
         elif event.tag:
@@ -394,7 +400,7 @@ class _Reading:
         if shape is None:
             try:
                 self.good[path] = msgspec.convert(item.value, kind)
-            except msgspec.ValidationError:
+            except (msgspec.ValidationError, UnicodeEncodeError):  # the latter for half a surrogate pair, from "\ud800"
                 self.wrong(item, kind, path)
             return item.value
         entries = shape() if item.value is None else item.value

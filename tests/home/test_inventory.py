@@ -72,6 +72,7 @@ def test_an_unknown_machine_is_a_trouble_that_names_the_nearest() -> None:
         inventory.parse(GOOD).host("pi44")
 
 
+MIRROR = "mirror: https://mirror.lan:8443/homek8s"
 CASES: dict[str, tuple[str, str, str]] = {
     # what is wrong: (text to replace, its replacement, the expected start of a problem, as a pattern)
     "unknown field": ("port: 2222", "prot: 2222", r':5: proxy\.prot: there is no such field. Did you mean "port"'),
@@ -83,7 +84,7 @@ CASES: dict[str, tuple[str, str, str]] = {
     "switch for text": ("name: home", "name: true", r":1: name: found true \(not text\)"),
     "list for text": ("name: home", "name: [a]", r":1: name: found a list"),
     "nothing": ("domain: example.org", "domain:", r":2: domain: found nothing"),
-    "mapping for a list": ("nodes:\n  - name: pi4\n    address", "nodes:\n    address", r":8: nodes: found a mapping"),
+    "mapping for a list": (GOOD[GOOD.index("nodes") : GOOD.index("tunnel")], "nodes: {a: b}\n", r":7: nodes: found a mapping"),
     "text for a mapping": ("tunnel:\n  subnet: 10.1.10.0/24\n  mtu: 1412", "tunnel: x", r":14: tunnel: found \"x\""),
     "duplicate key": ("port: 2222", "address: 203.0.113.9", r":5: address: it stands twice, first on line 4"),
     "same name": ("name: pi5", "name: pi4", r":11: nodes\[1\]\.name: the name pi4 is that of nodes\[0\]\.name"),
@@ -121,9 +122,11 @@ CASES: dict[str, tuple[str, str, str]] = {
     "old traefik": ("k3s: v1.36.3+k3s1", "traefik: v3.5.0", r":18: versions\.traefik: found"),
     "http mirror": ("https://", "http://", r":20: artefacts\.mirror: found .* must be an https address"),
     "mirror's slash": ("homek8s\n", "homek8s/\n", r":20: artefacts\.mirror: found"),
-    "file key": ("mirror: https://mirror.lan:8443/homek8s", f"checksums: {{../k3s: {SHA}}}", r":20: artefacts\.checksums"),
-    "digest": ("mirror: https://mirror.lan:8443/homek8s", f"checksums: {{{KEY}: abc}}", r":20: artefacts\.checksums\.k3s.*64"),
+    "file key": (MIRROR, f"checksums: {{../k3s: {SHA}}}", r":20: artefacts\.checksums"),
+    "digest": (MIRROR, f"checksums: {{{KEY}: abc}}", r":20: artefacts\.checksums\.k3s.*64"),
     "kubeconfig": ("name: home", "kubeconfig: config", r":1: kubeconfig: found"),
+    "half a character": ("name: home", 'kubeconfig: "/a\\ud800"', r":1: kubeconfig: found"),
+    "half a character in a role": ("role: agent", 'role: "\\ud800"', r":13: nodes\[1\]\.role: found"),
     "user": ("port: 2222", "user: a b", r":5: proxy\.user: found"),
     "tag": ("name: home", "name: !!python/object:os.system x", r":1: tags"),
     "anchor": ("name: home", "name: &a home", r":1: anchors"),
@@ -134,7 +137,7 @@ CASES: dict[str, tuple[str, str, str]] = {
     "open bracket": ("name: home", "name: [home", r":2: this is not YAML"),
     "two colons": ("name: home", "name: a: b", r":1: this is not YAML"),
     "control character": ("example.org", "exa\x07mple.org", r":2: this is not YAML"),
-    "bad escape": ("name: home", 'name: "\\UFFFFFFFF"', r": this is not YAML"),
+    "bad escape": ("name: pi5", 'name: "\\UFFFFFFFF"', r":11: this is not YAML"),
     "two documents": ("lan:", "---\nlan:", r":7: a second document"),
     "too deep": ("name: home", f"name: {'[' * 50}", r":1: lists and mappings are nested deeper"),
 }  # fmt: skip

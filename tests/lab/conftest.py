@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from .kubernetes import artefacts, build
 from .lab import Lab, default_prefix, why_not
 
 HERE = Path(__file__).resolve().parent
@@ -33,10 +34,12 @@ def lab() -> Iterator[Lab]:
         if os.environ.get("CI") == "true":
             pytest.fail(f"CI must run the lab's tests: {reason}", pytrace=False)
         pytest.skip(reason)
-    tools = os.environ.get("LAB_TOOLS")
+    # before this process sits in the operator's seat, which has no way to the registries
+    tools = build.binaries()
+    artefacts.traefik_tarball()
     # Test workers side by side have a lab each.
     worker = os.environ.get("PYTEST_XDIST_WORKER", "")
-    the_lab = Lab(default_prefix() + worker, tools=Path(tools) if tools else None)
+    the_lab = Lab(default_prefix() + worker, tools=tools)
     the_lab.boot()
     try:
         the_lab.enter_operator()

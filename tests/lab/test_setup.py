@@ -117,7 +117,7 @@ def test_three_bare_machines_become_a_reachable_cluster_and_go_back(console: Con
     for secret in secrets:
         assert all(secret.encode() not in data for data in ours)
         assert secret not in argv
-        assert secret not in jobs or secret == "raspberry" and "raspberry" not in transcript
+        assert secret not in jobs or (secret == "raspberry" and "raspberry" not in transcript)
         assert secret not in transcript
     assert oct((console.state / "journal.sqlite").stat().st_mode & 0o777) == "0o600"
     assert oct(console.kubeconfig.stat().st_mode & 0o777) == "0o600"

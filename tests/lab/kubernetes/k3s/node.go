@@ -247,7 +247,7 @@ func (n *node) status() (object, error) {
 		"daemonEndpoints": object{"kubeletEndpoint": object{"Port": 10250}},
 		"nodeInfo": object{
 			"architecture": runtime.GOARCH, "operatingSystem": "linux", "osImage": osImage(),
-			"kernelVersion": releaseOf(machine), "kubeletVersion": version, "kubeProxyVersion": "",
+			"kernelVersion": releaseOf(machine), "kubeletVersion": version, "kubeProxyVersion": version,
 			"containerRuntimeVersion": "containerd://2.2.2-k3s1",
 			"machineID":               firstLine("/etc/machine-id"), "systemUUID": firstLine("/etc/machine-id"),
 			"bootID": firstLine("/proc/sys/kernel/random/boot_id"),

@@ -398,13 +398,17 @@ func (s *server) joinOwnNode() error {
 	return s.children.startKwok(s.node, filepath.Join(agent, "kubelet.kubeconfig"), agent, podCIDR(ctx, own, s.node.name))
 }
 
-// allowKwok lets nodes read all nodes: kwok does so before it starts, and a kubelet may not. Everything else
-// it does with the rights of a kubelet.
+// allowKwok lets nodes read all nodes and leases: kwok watches them, and a kubelet may not. Everything else it
+// does with the rights of a kubelet.
 func (s *server) allowKwok(ctx context.Context) error {
 	const group, name = "/apis/rbac.authorization.k8s.io/v1", "homek8s-lab:kwok"
+	reading := []string{"get", "list", "watch"}
 	role := object{
 		"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": object{"name": name},
-		"rules": []object{{"apiGroups": []string{""}, "resources": []string{"nodes"}, "verbs": []string{"get", "list", "watch"}}},
+		"rules": []object{
+			{"apiGroups": []string{""}, "resources": []string{"nodes"}, "verbs": reading},
+			{"apiGroups": []string{"coordination.k8s.io"}, "resources": []string{"leases"}, "verbs": reading},
+		},
 	}
 	binding := object{
 		"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": object{"name": name},

@@ -1,0 +1,61 @@
+"""The command line without a machine: usage, exit codes, what start-up loads."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from homek8s_tui.cli.app import main
+
+
+def ended(*arguments: str) -> int:
+    """Runs the program in this process and returns its exit code."""
+    with pytest.raises(SystemExit) as end:
+        main(arguments)
+    return int(end.value.code or 0)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--nonsense",),
+        ("plan", "nothing"),
+        ("apply",),
+        ("apply", "setup", "--approve", "0" * 64),
+        ("apply", "plan.json", "--yes"),
+        ("--home", "/nowhere/homek8s.yaml", "plan", "setup"),
+        ("--secret", "x", "status"),
+    ],
+)
+def test_a_wrong_command_line_ends_with_64_and_no_traceback(
+    arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ended(*arguments) == 64
+    said = capsys.readouterr()
+    assert said.err and "Traceback" not in said.err
+
+
+def test_init_writes_an_inventory_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert ended("init") == 0
+    assert ended("init") == 64
+    assert "exists already" in capsys.readouterr().err
+
+
+def test_help_names_every_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
+    assert ended("--help") == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert all(f"{code} " in shown for code in (0, 1, 2, 3, 4, 5, 64))
+
+
+def test_start_up_loads_nothing_heavy() -> None:
+    script = "import sys, homek8s_tui.cli.app; print(sorted(set(sys.modules) & {'paramiko', 'ruamel.yaml', 'textual', 'kubernetes', 'cryptography', 'asyncio'}))"
+    assert (
+        subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.strip()
+        == "[]"
+    )
