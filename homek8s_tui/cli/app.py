@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import getpass
 import os
+import secrets as random
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +36,7 @@ from homek8s_tui.plan.builder import PlanBuilder
 from homek8s_tui.plan.model import Approval, Plan, decode, encode
 from homek8s_tui.plan.review import review
 from homek8s_tui.plan.undo import Undoable, plan_undo
+from homek8s_tui.rehearsal.home import RehearsalHome
 
 EPILOG = """Exit codes: 0 done; 1 failed, or the doctor found a blocker; 2 the plan has changes, or the doctor found a
 warning; 3 a machine is not as planned; 4 a machine was not reached; 5 a secret or a host key's approval is needed;
@@ -348,6 +352,34 @@ def trust(session: Session, machine: str) -> None:
     click.echo(f"The host key of {machine} is pinned.")
 
 
+@cli.command()
+def demo() -> int:
+    """Walk the first set-up on a home in memory: the real planner and the real engine, no machine touched."""
+    home = inventory.parse(inventory.commented(), "the rehearsal's inventory")
+    rehearsal = RehearsalHome(home, random.token_bytes)
+    with tempfile.TemporaryDirectory() as folder:
+        world = wiring.rehearsed_world(rehearsal, Path(folder))
+        planner = wiring.setup_planner("~/.kube/config")
+        made = make_plan(world, home, Intent("setup"), planner)
+        click.echo(review(made), nl=False)
+        click.echo("\nApproved, in memory only:\n")
+        journal = Journal(Path(folder) / "journal.sqlite")
+        approval = Approval(made.digest, world.who, world.clock.now())
+        ended = ApplyRun(made, approval, world, journal, wiring.ROOMS, lambda event: _echo(event, False)).run()
+        journal.close()
+        click.echo("")
+        for line in overview.lines(overview.picture(home, observe(world, home, overview.ROOMS))):
+            click.echo(line)
+        again = make_plan(world, home, Intent("setup"), planner)
+    click.echo(f"\nPlanned again: {len(again.steps)} steps, {len(again.held)} already so.")
+    return ended.exit_code
+
+
+def _echo(event: Event, verbose: bool) -> None:
+    for line in printing.lines(event, verbose):
+        click.echo(line)
+
+
 def _plan_setup(session: Session, world: World, home: Home, stages: str) -> Plan:
     chosen = parts(stages)
     intent = Intent("setup", (("stages", ",".join(chosen)),) if chosen else ())
@@ -421,10 +453,7 @@ def _run(session: Session, world: World, journal: Journal, made: Plan, approval:
         path = session.inventory_path()
         inventory.save_checksums(path, dict(made.checksums))
 
-    def say(event: Event) -> None:
-        for line in printing.lines(event, session.verbose):
-            click.echo(line)
-
+    say = functools.partial(_echo, verbose=session.verbose)
     return ApplyRun(made, approval, world, journal, wiring.ROOMS, say).run().exit_code
 
 

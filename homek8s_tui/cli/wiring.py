@@ -28,6 +28,7 @@ from homek8s_tui.home import places
 from homek8s_tui.home.inventory import Home
 from homek8s_tui.hosts.known_hosts import HostKeyQuestion, HostKeys
 from homek8s_tui.plan.checks import JUDGES, Judge
+from homek8s_tui.rehearsal.home import RehearsalHome
 
 REGISTRY: Mapping[str, Judge] = {
     **JUDGES,
@@ -166,3 +167,24 @@ def real_world(home: Home, keys: HostKeys, secrets: GivenSecrets, kubeconfig: st
 def setup_planner(kubeconfig: str) -> Planner:
     """Returns the planner of the set-up."""
     return Planner((nodes.ROOM,), setup.planner(kubeconfig), setup.downloads)
+
+
+def rehearsed_world(rehearsal: RehearsalHome, state: Path) -> World:
+    """Builds a world around a home in memory; the engine over it is the real one.
+
+    Args:
+        rehearsal: The home.
+        state: The folder of its journal.
+    """
+    return World(
+        askers=rehearsal.machines,
+        doers=rehearsal.machines,
+        clock=rehearsal.clock,
+        prober=rehearsal,
+        fetcher=rehearsal,
+        local=rehearsal.kubeconfig,
+        judges=REGISTRY,
+        state=state,
+        token=lambda: random.token_hex(4),
+        who="rehearsal",
+    )
