@@ -165,8 +165,9 @@ def schema() -> None:
 @click.argument("what", type=click.Choice(["setup"]))
 @click.option("--stage", "stages", default="", help=f"Only these parts, comma separated: {', '.join(PARTS)}.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the plan to a file, to be applied later.")
+@click.option("--waive", multiple=True, metavar="FINDING", help="Judge the exit code as if this finding were waived.")
 @pass_session
-def plan(session: Session, what: str, stages: str, output: Path | None) -> int:
+def plan(session: Session, what: str, stages: str, output: Path | None, waive: tuple[str, ...]) -> int:
     """Show what would be done, and do nothing."""
     home = session.home()
     made = _plan_setup(session, session.world(home), home, stages)
@@ -174,7 +175,7 @@ def plan(session: Session, what: str, stages: str, output: Path | None) -> int:
     if output is not None:
         _write_private(output, encode(made))
         click.echo(f"{what} is planned in {output}; 'homek8s apply {output}' shows it again and asks.")
-    return _plan_code(made)
+    return _plan_code(made, frozenset(waive))
 
 
 @cli.command()
@@ -242,7 +243,7 @@ def resume(session: Session) -> int:
 @click.option("--confirm", metavar="HOME", help="The home's name, where something is destroyed.")
 @pass_session
 def undo(session: Session, run: str | None, packages: bool, yes: bool, confirm: str | None) -> int:
-    """Take a run back (the newest finished one, unless one is named)."""
+    """Take a run back: the newest that changed something, unless one is named."""
     home = session.home()
     journal = session.journal()
     made = _plan_undo(session.world(home), journal, home, run, packages)
@@ -321,7 +322,7 @@ def doctor(session: Session, as_json: bool) -> int:
     else:
         for finding in found:
             click.echo(
-                f"{finding.severity.value.upper()} {finding.subject}: {one_line(finding.what)} {one_line(finding.how_we_know)} {finding.do}".rstrip()
+                f"{finding.severity.value.upper()} {finding.subject}: {one_line(finding.what)} {one_line(finding.how_we_know, 1000)} {finding.do}".rstrip()
             )
         if not found:
             click.echo("Nothing is wrong.")
@@ -387,11 +388,12 @@ def _plan_setup(session: Session, world: World, home: Home, stages: str) -> Plan
 
 
 def _plan_undo(world: World, journal: Journal, home: Home, name: str | None, packages: bool) -> Plan:
-    # an undo is a run too; the newest run that was not itself an undo is meant
+    # the newest run is meant that did something and was not itself an undo
     candidates = [name] if name else [info.id for info in journal.runs(home.name)]
     for candidate in candidates:
         run = journal.load(candidate)
-        if run.plan.undoes and not name:
+        changed = {step: done.now for step, done in run.done.items() if done.result == "changed"}
+        if not name and (run.plan.undoes or not changed):
             continue
 
         def folder(step: int, run_id: str = run.id) -> str:
@@ -400,7 +402,7 @@ def _plan_undo(world: World, journal: Journal, home: Home, name: str | None, pac
         undoable = Undoable(
             run.id,
             run.plan,
-            {step: done.now for step, done in run.done.items() if done.result == "changed"},
+            changed,
             {(step, key): value for step, done in run.done.items() for key, value in done.outputs},
             folder,
         )
@@ -462,10 +464,10 @@ def _picture(session: Session) -> overview.Picture:
     return overview.picture(home, observe(session.world(home), home, overview.ROOMS))
 
 
-def _plan_code(made: Plan) -> int:
+def _plan_code(made: Plan, waived: frozenset[str]) -> int:
     if any(finding.id == "unreachable" for finding in made.findings):
         return EXIT_CODES[Kind.UNREACHABLE]
-    if made.blockers(frozenset()):
+    if made.blockers(waived):
         return EXIT_CODES[Kind.FAILED]
     return CHANGES if made.steps else DONE
 

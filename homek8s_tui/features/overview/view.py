@@ -19,6 +19,8 @@ from homek8s_tui.features.tunnels.model import mesh
 from homek8s_tui.home.inventory import Home
 from homek8s_tui.plan.facts import Facts
 
+_SENTENCES = 1000
+
 ROOMS = (nodes.ROOM, tunnels.ROOM, k3s.ROOM)
 """The rooms whose facts make the picture."""
 
@@ -81,7 +83,7 @@ def picture(home: Home, facts: Facts) -> Picture:
         if room and isinstance(room.settled, nodes.Settled):
             what = one_line(f"{room.settled.os_id} {room.settled.os_version} {room.settled.architecture}")
         else:
-            what = one_line(fact.why) if isinstance(fact, Unreachable) else "not asked"
+            what = one_line(fact.why, _SENTENCES) if isinstance(fact, Unreachable) else "not asked"
         node = known.get(host.name)
         machines.append(
             Machine(
@@ -95,7 +97,7 @@ def picture(home: Home, facts: Facts) -> Picture:
             )
         )
     found = [
-        Finding("unreachable", Severity.BLOCKER, name, f"{name} could not be asked.", one_line(why.why))
+        Finding("unreachable", Severity.BLOCKER, name, f"{name} could not be asked.", one_line(why.why, _SENTENCES))
         for name, why in facts.unreachable().items()
     ]
     found += [*preflight(home, facts), *tunnel_findings.findings(home, facts), *k3s_findings.findings(home, facts)]
@@ -115,7 +117,7 @@ def lines(shown: Picture) -> Iterator[str]:
         yield f"  {link.a:<{width}} - {link.b:<{width}}  {link.state:<7}  {age}"
     yield "Findings" if shown.findings else "Nothing is wrong."
     for finding in shown.findings:
-        yield f"  {finding.severity.value:<7}  {finding.subject}: {one_line(finding.what)} {one_line(finding.how_we_know)} {finding.do}".rstrip()
+        yield f"  {finding.severity.value:<7}  {finding.subject}: {one_line(finding.what)} {one_line(finding.how_we_know, _SENTENCES)} {finding.do}".rstrip()
 
 
 def _links(home: Home, facts: Facts) -> Iterator[Link]:
