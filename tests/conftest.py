@@ -6,6 +6,10 @@ import pytest
 
 from homek8s_tui.home.inventory import Home, parse
 
+from .lab.fixtures import fresh, lab
+
+__all__ = ["fresh", "home", "lab"]
+
 HOME = """\
 name: lab
 domain: home.example

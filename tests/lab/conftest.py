@@ -1,57 +1,16 @@
-"""The lab as fixtures: `lab` boots it once a session, `fresh` gives a test three bare machines."""
+"""Everything in this folder needs the lab."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from .kubernetes import artefacts, build
-from .lab import Lab, default_prefix, why_not
-
 HERE = Path(__file__).resolve().parent
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    """Make the marker known."""
-    config.addinivalue_line("markers", "lab: needs the lab (root, systemd-nspawn, about a second per reset)")
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Everything in this directory needs the lab."""
+    """Marks the tests of this folder."""
     for item in items:
         if HERE in item.path.parents:
             item.add_marker(pytest.mark.lab)
-
-
-@pytest.fixture(scope="session")
-def lab() -> Iterator[Lab]:
-    """The lab, with this process in the operator's seat."""
-    reason = why_not()
-    if reason is not None:
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"CI must run the lab's tests: {reason}", pytrace=False)
-        pytest.skip(reason)
-    # before this process sits in the operator's seat, which has no way to the registries
-    tools = build.binaries()
-    artefacts.traefik_tarball()
-    # Test workers side by side have a lab each.
-    worker = os.environ.get("PYTEST_XDIST_WORKER", "")
-    the_lab = Lab(default_prefix() + worker, tools=tools)
-    the_lab.boot()
-    try:
-        the_lab.enter_operator()
-        yield the_lab
-    finally:
-        the_lab.down()
-
-
-@pytest.fixture
-def fresh(lab: Lab) -> Iterator[Lab]:
-    """The lab with three bare machines and nothing broken."""
-    lab.restore()
-    lab.reset()
-    yield lab
-    lab.restore()

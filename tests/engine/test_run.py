@@ -1,0 +1,156 @@
+"""The engine over the rehearsal home: drift, failure, resume and undo, without a machine."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+from homek8s_tui.base.findings import Intent
+from homek8s_tui.base.troubles import Kind, Trouble
+from homek8s_tui.cli import wiring
+from homek8s_tui.engine.events import RunEnded, StepEnded
+from homek8s_tui.engine.executors import undo_folder
+from homek8s_tui.engine.journal import Journal
+from homek8s_tui.engine.observe import ask_states, make_plan
+from homek8s_tui.engine.run import ApplyRun
+from homek8s_tui.engine.world import World
+from homek8s_tui.home.inventory import Home
+from homek8s_tui.plan.builder import PlanBuilder
+from homek8s_tui.plan.model import Approval, Plan
+from homek8s_tui.plan.undo import Undoable, plan_undo
+from homek8s_tui.rehearsal.home import RehearsalHome
+
+
+class Stage:
+    """A rehearsal home, its world and its journal."""
+
+    def __init__(self, home: Home, folder: Path) -> None:
+        self.home = home
+        self.rehearsal = RehearsalHome(home, random.Random(7).randbytes)
+        self.world: World = wiring.rehearsed_world(self.rehearsal, folder)
+        self.journal = Journal(folder / "journal.sqlite")
+        self.planner = wiring.setup_planner("kubeconfig")
+
+    def plan(self) -> Plan:
+        """Plans the set-up."""
+        return make_plan(self.world, self.home, Intent("setup"), self.planner)
+
+    def apply(self, plan: Plan) -> tuple[RunEnded, ApplyRun]:
+        """Applies a plan."""
+        run = ApplyRun(
+            plan, Approval(plan.digest, "me", 0), self.world, self.journal, wiring.ROOMS, lambda _event: None
+        )
+        return run.run(), run
+
+
+@pytest.fixture
+def stage(home: Home, tmp_path: Path) -> Stage:
+    """Three bare machines in memory."""
+    return Stage(home, tmp_path)
+
+
+def test_a_set_up_ends_well_and_a_second_plan_is_empty(stage: Stage) -> None:
+    ended, _ = stage.apply(stage.plan())
+    assert (ended.result, ended.exit_code) == ("done", 0)
+    assert stage.plan().steps == ()
+
+
+def test_a_plan_costs_two_exchanges_a_machine(stage: Stage) -> None:
+    stage.plan()
+    assert {machine.exchanges for machine in stage.rehearsal.machines.values()} == {2}
+
+
+def test_a_machine_that_does_not_answer_is_a_finding(stage: Stage) -> None:
+    stage.rehearsal.machines["pi5"].unplugged = True
+    plan = stage.plan()
+    assert [finding.name for finding in plan.findings] == ["unreachable:pi5"]
+    assert plan.steps == ()
+
+
+def test_a_failed_step_ends_its_lane_and_a_resume_goes_on_there(stage: Stage) -> None:
+    plan = stage.plan()
+    broken = stage.rehearsal.machines["pi5"]
+    real = broken.catalogue.starts.pop("wg-quick@")
+
+    def fails_on_pi5(machine: object) -> None:
+        if machine is broken:
+            raise Trouble("start", "pi5", "no", "Mend it.")
+        real(machine)  # type: ignore[arg-type]  # the machine it is
+
+    broken.catalogue.starts["wg-quick@"] = fails_on_pi5
+    ended, run = stage.apply(plan)
+    assert ended.result == "unfinished"
+    last = [event for event in run.events if isinstance(event, StepEnded)]
+    assert {event.step.stage for event in last if event.done.result == "failed"} == {"tunnel/up"}
+    assert not any(event.step.stage == "tunnel/proof" for event in last)
+    keys = stage.rehearsal.machines["pi4"].files["/etc/wireguard/k8s-tunnel.key"]
+    broken.catalogue.starts["wg-quick@"] = real
+    ended, _ = stage.apply(plan)
+    assert ended.result == "done"
+    assert stage.rehearsal.machines["pi4"].files["/etc/wireguard/k8s-tunnel.key"] == keys
+    assert all(
+        machine.executed.count("secret /etc/wireguard/k8s-tunnel.key") == 1
+        for machine in stage.rehearsal.machines.values()
+    )
+
+
+def test_what_drifted_since_the_plan_is_refused_and_told(stage: Stage) -> None:
+    plan = stage.plan()
+    stage.rehearsal.machines["proxy"].write("/etc/traefik/traefik.yml", "somebody's")
+    ended, run = stage.apply(plan)
+    assert ended.exit_code == 3
+    refused = [event for event in run.events if isinstance(event, StepEnded) and event.done.result == "refused"]
+    assert [event.step.operation.resource.name for event in refused] == ["/etc/traefik/traefik.yml"]
+    assert stage.rehearsal.machines["proxy"].files["/etc/traefik/traefik.yml"].text == "somebody's"
+
+
+def test_what_was_held_and_is_no_more_stops_a_plan_before_it_begins(stage: Stage) -> None:
+    stage.apply(stage.plan())
+    stage.rehearsal.machines["proxy"].units["traefik"].active = False
+    plan = stage.plan()
+    stage.rehearsal.machines["pi4"].users["x"] = ("a", "b")
+    stage.rehearsal.machines["pi4"].files.pop("/etc/rancher/k3s/config.yaml")
+    with pytest.raises(Trouble, match="more has to be done than was approved") as trouble:
+        stage.apply(plan)
+    assert trouble.value.kind is Kind.DRIFT
+
+
+def test_an_approval_of_another_plan_is_none(stage: Stage) -> None:
+    plan = stage.plan()
+    with pytest.raises(Trouble, match="another plan"):
+        ApplyRun(plan, Approval("0" * 64, "me", 0), stage.world, stage.journal, wiring.ROOMS, lambda _event: None).run()
+    assert stage.journal.runs(stage.home.name) == []
+
+
+def test_undo_takes_everything_back_but_what_somebody_changed(stage: Stage) -> None:
+    bare = {name: dict(machine.files) for name, machine in stage.rehearsal.machines.items()}
+    plan = stage.plan()
+    stage.apply(plan)
+    stage.rehearsal.machines["proxy"].write("/etc/traefik/dynamic/homek8s.yml", "mine now")
+    name = stage.journal.runs(stage.home.name)[0].id
+    run = stage.journal.load(name)
+    undoable = Undoable(
+        name,
+        plan,
+        {step: done.now for step, done in run.done.items() if done.result == "changed"},
+        {},
+        lambda step: undo_folder(name, step),
+    )
+    draft = PlanBuilder(stage.home, Intent("undo"), {})
+    plan_undo(undoable, draft, packages=True)
+    builder = PlanBuilder(stage.home, Intent("undo"), ask_states(stage.world, draft.wanted))
+    plan_undo(undoable, builder, packages=True)
+    made = builder.build(undoes=name)
+    assert any("every object of the cluster" in sentence for sentence in made.destroys)
+    assert any("homek8s.yml was changed since" in sentence for sentence in made.kept)
+    ended, _ = stage.apply(made)
+    assert ended.result == "done"
+    for host, machine in stage.rehearsal.machines.items():
+        left = {path for path in machine.files if path not in bare[host]}
+        assert left == ({"/etc/traefik/dynamic/homek8s.yml"} if host == "proxy" else set()), host
+        assert not machine.packages
+        assert not machine.users
+        assert not any(unit.active or unit.enabled for unit in machine.units.values())
+    assert stage.rehearsal.kubeconfig.contexts == {}
