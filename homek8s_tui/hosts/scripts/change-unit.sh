@@ -23,10 +23,11 @@ if [ "$ACTIVE" = yes ]; then
         *) verb=restart ;;
     esac
     systemctl "$verb" -- "$NAME" || why "$NAME did not $verb; its last words:"
+    systemctl show -p InvocationID --value -- "$NAME" >"/run/homek8s/units/$NAME.run"
     mv -f "/run/homek8s/units/.$NAME" "/run/homek8s/units/$NAME"
 else
     systemctl stop -- "$NAME" 2>/dev/null
     systemctl reset-failed -- "$NAME" 2>/dev/null
-    rm -f "/run/homek8s/units/$NAME"
+    rm -f "/run/homek8s/units/$NAME" "/run/homek8s/units/$NAME.run"
 fi
 finish "$1" "$2"

@@ -24,4 +24,4 @@ finish() {
         *) fail "it was done, but the state is now '$NOW' and not '$AFTER'" ;;
     esac
 }
-keep_folder() { [ -z "$UNDO" ] || mkdir -p -m 700 /var/lib/homek8s "$UNDO" || fail "no undo material can be kept in $UNDO"; }
+keep_folder() { [ -z "$UNDO" ] || mkdir -p -m 700 "$UNDO" || fail "no undo material can be kept in $UNDO"; }

@@ -1,7 +1,7 @@
 # state NAME WATCHED: whether a unit is enabled and active, and whether what it runs with (WATCHED: paths, space
 # separated) is older than its last start or reload. An absent unit is a disabled, inactive one.
 state() {
-    load='' file='' active='' started='' reload_needed=''
+    load='' file='' active='' started='' reload_needed='' invocation=''
     while IFS='=' read -r key value; do
         case $key in
             LoadState) load=$value ;;
@@ -9,9 +9,10 @@ state() {
             ActiveState) active=$value ;;
             ActiveEnterTimestamp) started=${value#@} ;;
             NeedDaemonReload) reload_needed=$value ;;
+            InvocationID) invocation=$value ;;
         esac
     done <<X
-$(systemctl show --timestamp=unix -p LoadState -p UnitFileState -p ActiveState -p ActiveEnterTimestamp -p NeedDaemonReload -- "$1")
+$(systemctl show --timestamp=unix -p LoadState -p UnitFileState -p ActiveState -p ActiveEnterTimestamp -p NeedDaemonReload -p InvocationID -- "$1")
 X
     case $file in
         enabled | enabled-runtime | static | generated | indirect | linked) file=enabled ;;
@@ -27,14 +28,18 @@ X
     fresh=current
     if [ "$active" = active ]; then
         [ "$reload_needed" = yes ] && fresh=stale
+        # /run/homek8s/units/NAME is touched at each start or reload that we ask for, and NAME.run says which run of
+        # the unit that was; of a run that somebody else started only the second is known
+        stamp=/run/homek8s/units/$1 ours=no
+        [ -e "$stamp" ] && [ "$(cat "$stamp.run" 2>/dev/null)" = "$invocation" ] && ours=yes
         for path in $2; do
             [ -e "$path" ] || continue
-            changed=$(stat -c %Y -- "$path")
-            [ "$changed" -le "${started:-0}" ] && continue
-            # /run/homek8s/units/NAME is touched at each reload or start that we ask for
-            # shellcheck disable=SC3013  # dash and every other sh of Debian have -nt
-            [ -e "/run/homek8s/units/$1" ] && ! [ "$path" -nt "/run/homek8s/units/$1" ] && continue
-            fresh=stale
+            if [ "$ours" = yes ]; then
+                # shellcheck disable=SC3013  # dash and every other sh of Debian have -nt
+                [ "$path" -nt "$stamp" ] && fresh=stale
+            elif [ "$(stat -c %Y -- "$path")" -gt "${started:-0}" ]; then
+                fresh=stale
+            fi
         done
     fi
     NOW="$file $active $fresh"
