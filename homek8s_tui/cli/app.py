@@ -9,6 +9,7 @@ import os
 import secrets as random
 import sys
 import tempfile
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -497,6 +498,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
 
 
+def _report(text: str) -> str:
+    """Keeps a traceback for whoever mends the program, and returns where."""
+    path = places.state(os.environ) / "error.txt"
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            file.write(text)
+    except OSError:
+        return "and could not write a report of it."
+    return f"what happened is in {path}. Please report it."
+
+
 def _guarded(run: Callable[[], object]) -> int:
     try:
         code = run()
@@ -511,6 +524,11 @@ def _guarded(run: Callable[[], object]) -> int:
     except Trouble as trouble:
         click.echo(str(trouble), err=True)
         return trouble.exit_code
+    except Exception as error:  # noqa: BLE001 - the last line of defence: a traceback is no sentence
+        click.echo(
+            f"homek8s met an error of its own ({type(error).__name__}); {_report(traceback.format_exc())}", err=True
+        )
+        return EXIT_CODES[Kind.FAILED]
     return code if isinstance(code, int) else DONE
 
 

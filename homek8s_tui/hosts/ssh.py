@@ -89,7 +89,7 @@ class SshHost:
 
     def ask(self, questions: Sequence[Question], seconds: float = 30) -> Answers:
         """Asks all of the questions in one exchange; see `homek8s_tui.hosts.host.Asker.ask`."""
-        limit = max(seconds, *(question.seconds + 5 for question in questions))
+        limit = max([seconds, *(question.seconds + 5 for question in questions)])
         reply, _, _ = self._exchange(exchange.ask_text(questions), limit)
         return exchange.parse_answers(reply, questions, self._name)
 

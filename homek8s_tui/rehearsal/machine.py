@@ -234,7 +234,8 @@ class Machine:
         if entry is None:
             return "absent", ""
         text = self._masked(entry.text, fields, places, host) if fields or places else entry.text
-        return f"file {entry.mode} {entry.owner} {entry.group} {_digest(text)}", text
+        # a shell drops the line ends at the end of what it keeps
+        return f"file {entry.mode} {entry.owner} {entry.group} {_digest(text)}", text.rstrip("\n")
 
     def _masked(self, text: str, fields: str, places: str, host: str) -> str:
         shown = []

@@ -59,3 +59,22 @@ def test_start_up_loads_nothing_heavy() -> None:
         subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.strip()
         == "[]"
     )
+
+
+def test_an_error_of_our_own_is_a_sentence_and_a_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HOMEK8S_STATE", str(tmp_path / "state"))
+    monkeypatch.setattr("homek8s_tui.home.inventory.commented", lambda: 1 / 0)
+    assert ended("demo") == 1
+    assert "Traceback" not in capsys.readouterr().err
+    report = tmp_path / "state" / "error.txt"
+    assert "ZeroDivisionError" in report.read_text()
+    assert oct(report.stat().st_mode & 0o777) == "0o600"
+
+
+def test_the_demo_needs_no_machine(capsys: pytest.CaptureFixture[str]) -> None:
+    assert ended("demo") == 0
+    shown = capsys.readouterr().out
+    assert "Planned again: 0 steps" in shown
+    assert "FAILS" not in shown

@@ -91,12 +91,12 @@ def test_a_file_is_written_held_and_refused(machine: Machine) -> None:
     path = "/etc/contract/one.conf"
     assert state(machine, "file", path, "", "", "proxy") == ("absent", "")
     assert write(machine, path, "one\n", mode="640").result == "changed"
-    assert state(machine, "file", path, "", "", "proxy") == (f"file 640 root root {digest('one' + chr(10))}", "one\n")
+    assert state(machine, "file", path, "", "", "proxy") == (f"file 640 root root {digest('one' + chr(10))}", "one")
     assert write(machine, path, "one\n", mode="640").result == "already"
     refused = write(machine, path, "two\n", before=f"file 640 root root {digest('else')}")
     assert refused.result == "refused"
     assert refused.now == f"file 640 root root {digest('one' + chr(10))}"
-    assert state(machine, "file", path, "", "", "proxy")[1] == "one\n"
+    assert state(machine, "file", path, "", "", "proxy")[1] == "one"
 
 
 def test_undo_material_brings_back_what_was(machine: Machine) -> None:
@@ -106,7 +106,7 @@ def test_undo_material_brings_back_what_was(machine: Machine) -> None:
     write(machine, path, "new\n", before=first, undo=f"{kept}/2")
     back = File(host="proxy", path=path, content=None, restore=f"{kept}/2", wanted_state=first)
     assert change(machine, back, (f"{kept}/2", "", "", ""), "file *").result == "changed"
-    assert state(machine, "file", path, "", "", "proxy") == (first, "old\n")
+    assert state(machine, "file", path, "", "", "proxy") == (first, "old")
     gone = File(host="proxy", path=path, content=None, restore=f"{kept}/1", wanted_state="absent")
     assert change(machine, gone, (f"{kept}/1", "", "", ""), first).result == "changed"
     assert state(machine, "file", path, "", "", "proxy") == ("absent", "")
@@ -179,7 +179,7 @@ def test_secrets_in_a_file_are_spliced_in_there_and_masked_here(machine: Machine
     )
     told, extra = state(machine, "file", *operation.state())
     assert told == operation.wanted({})
-    assert extra == show(content)
+    assert f"{extra}\n" == show(content)
     assert machine.read_secret(path).reveal() == f"[Interface]\nPrivateKey = {private}\nMTU = 1420\n"
     # another key in its place is hidden, and counts as another text
     other = File(

@@ -215,7 +215,7 @@ def test_killed_at_every_record_it_ends_the_same(console: Console) -> None:
                 started[f"{name} genpsk"] += 1
             if "token create" in line and words[0].endswith("k3s"):
                 started[f"{name} token"] += 1
-            if words[0].endswith("sh") and words[-1].endswith("k3s-install.sh"):
+            if len(words) == 2 and words[0].endswith("sh") and words[1].endswith("k3s-install.sh"):
                 started[f"{name} installer"] += 1
             if words[0].endswith("systemd-run"):
                 unit = next(word for word in words if word.startswith("--unit="))
