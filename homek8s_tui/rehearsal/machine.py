@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from homek8s_tui.base.clock import Clock
 from homek8s_tui.base.secrets import Secret
@@ -239,7 +239,7 @@ class Machine:
 
     def _masked(self, text: str, fields: str, places: str, host: str) -> str:
         shown = []
-        for line in text.splitlines():
+        for line in text.split("\n"):
             for place in places.split():
                 value = self.files[place].text.split("\n")[0] if place in self.files else ""
                 if value:
@@ -247,8 +247,8 @@ class Machine:
             key = line.replace(":", "=").split("=")[0].replace(" ", "").replace("\t", "").replace("-", "")
             if f"<secret: {host}:" not in line and line.replace(":", "=") != key and key in fields.split(","):
                 line = f"{line.replace(':', '=').split('=')[0]}= <hidden>"
-            shown.append(f"{line}\n")
-        return "".join(shown)
+            shown.append(line)
+        return "\n".join(shown)
 
     def _change_file(self, change: Change, now: str) -> None:
         path, _, places, host, action, mode, owner, group = (*change.state, *change.arguments)
@@ -266,7 +266,7 @@ class Machine:
                     text = text.replace(mark, self.files[place].text.split("\n")[0])
             self.files[path] = Entry(text, mode, owner, group, self.clock.now())
         elif f"{action}/content" in self.files:
-            self.files[path] = self.files[f"{action}/content"]
+            self.files[path] = replace(self.files[f"{action}/content"], written=self.clock.now())
         else:
             self.files.pop(path, None)
 

@@ -13,12 +13,7 @@ case $action in
     put)
         if [ -n "$UNDO" ]; then
             keep_folder
-            missing=$folder
-            : >"$UNDO/folders" || fail "$UNDO can't be written"
-            while [ ! -d "$missing" ]; do
-                printf '%s\n' "$missing" >>"$UNDO/folders"
-                missing=$(dirname -- "$missing")
-            done
+            keep_folders "$folder"
         fi
         (umask 022 && mkdir -p -- "$folder") || fail "the folder $folder could not be made"
         trap 'rm -f -- "$path.download" "$path.fresh" "$path.origin.fresh"' EXIT

@@ -8,17 +8,26 @@ fill() {
         cat
         return
     fi
-    while IFS= read -r line; do
+    end=yes
+    while IFS= read -r line || { [ -n "$line" ] && end=no; }; do
         for place in $PLACES; do
             marker="<secret: $HOST:$place>"
-            case $line in
-                *"$marker"*)
-                    IFS= read -r value <"$place" || return 1
-                    line="${line%%"$marker"*}$value${line#*"$marker"}"
-                    ;;
-            esac
+            before=''
+            while :; do
+                case $line in
+                    *"$marker"*) ;;
+                    *) break ;;
+                esac
+                value=''
+                IFS= read -r value <"$place"
+                [ -n "$value" ] || return 1
+                before="$before${line%%"$marker"*}$value"
+                line=${line#*"$marker"}
+            done
+            line=$before$line
         done
-        printf '%s\n' "$line" || return 1
+        printf '%s' "$line" || return 1
+        [ "$end" = no ] || echo || return 1
     done
 }
 if [ -n "$UNDO" ]; then
@@ -26,13 +35,7 @@ if [ -n "$UNDO" ]; then
     if [ -f "$path" ]; then
         cp -a -- "$path" "$UNDO/content" || fail "$path could not be kept for undo"
     else
-        # the folders that do not exist yet are ours to remove again
-        missing=$folder
-        : >"$UNDO/folders" || fail "$UNDO can't be written"
-        while [ ! -d "$missing" ]; do
-            printf '%s\n' "$missing" >>"$UNDO/folders"
-            missing=$(dirname -- "$missing")
-        done
+        keep_folders "$folder"
     fi
 fi
 case $action in
@@ -57,7 +60,8 @@ case $action in
     remove) rm -f -- "$path" || fail "$path could not be removed" ;;
     *)
         if [ -f "$action/content" ]; then
-            cp -a -- "$action/content" "$path.homek8s-restore" && mv -fT -- "$path.homek8s-restore" "$path" || fail "$path could not be restored"
+            # touched, so that what runs with the newer content is found to be stale
+            cp -a -- "$action/content" "$path.homek8s-restore" && touch -- "$path.homek8s-restore" && mv -fT -- "$path.homek8s-restore" "$path" || fail "$path could not be restored"
         else
             rm -f -- "$path" || fail "$path could not be removed"
             if [ -f "$action/folders" ]; then

@@ -8,7 +8,7 @@ case $action in
         rm -f -- "$path" || fail "$path could not be removed"
         ;;
     *)
-        mkdir -p -m 700 -- "$folder" || fail "the folder $folder could not be made"
+        mkdir -p -- "$folder" || fail "the folder $folder could not be made"
         if [ "$NOW" = absent ]; then
             fresh=$(mktemp "$folder/.homek8s.XXXXXX") || fail "nothing can be written in $folder"
             trap 'rm -f -- "$fresh"' EXIT

@@ -3,7 +3,13 @@ action=$1
 shift
 export DEBIAN_FRONTEND=noninteractive
 # a power cut may have left packages half configured
-dpkg --configure -a || exit 1
+tries=24
+until dpkg --configure -a; do
+    # something else installs right now, or it is really broken
+    tries=$((tries - 1))
+    [ "$tries" -gt 0 ] || exit 1
+    sleep 5
+done
 if [ "$action" = remove ]; then
     apt-get -q -y -o DPkg::Lock::Timeout=120 purge "$@"
 else

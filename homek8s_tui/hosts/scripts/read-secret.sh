@@ -1,2 +1,3 @@
-# PATH: the content of a secret's place: the only output.
+# PATH: prints what a secret's place holds.
+[ -f "$1" ] || { printf 'there is no file %s\n' "$1" >&2; exit 1; }
 cat -- "$1"

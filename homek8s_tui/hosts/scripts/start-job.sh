@@ -3,7 +3,7 @@
 # the state scripts have names of their own, so these are in capitals
 JOB=/var/lib/homek8s/jobs/$1 UNIT=$2
 shift 2
-mkdir -p -m 700 /var/lib/homek8s /var/lib/homek8s/jobs || fail "/var/lib/homek8s can't be written"
+mkdir -p /var/lib/homek8s/jobs || fail "/var/lib/homek8s can't be written"
 if [ -d "$JOB" ]; then
     NOW='' OUTPUTS=''
     report attached
@@ -22,13 +22,15 @@ X
     : >"$JOB.new/out"
     sync "$JOB.new/script" "$JOB.new/run"
 else
-    rm -rf "$JOB.new"
+    rm -rf "$JOB.new" "/run/homek8s/$UNIT"
     fail "the job can't be written to /var/lib/homek8s; is the disk full?"
 fi
-# renaming a folder onto one that exists fails: at most one starter
+# renaming a folder onto one that has something in it fails: at most one starter
 mv -T -- "$JOB.new" "$JOB" || fail "the job $1 was just started by somebody else"
+# after a power cut the token must still be there if the job ever ran
+sync /var/lib/homek8s/jobs
 systemd-run -q --no-block --collect --unit="$UNIT" --property=Type=exec /bin/sh "$JOB/run" || {
-    rm -rf "$JOB"
+    rm -rf "$JOB" "/run/homek8s/$UNIT"
     fail "systemd would not start the job"
 }
 report started

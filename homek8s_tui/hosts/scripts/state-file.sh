@@ -2,25 +2,38 @@
 # FIELDS: names, comma separated, whose values are always masked. PLACES: paths, space separated, of secrets that
 # may stand in the file; a value that equals one is shown as that place, any other masked value as <hidden>.
 mask() {
-    while IFS= read -r line || [ -n "$line" ]; do
+    end=yes
+    while IFS= read -r line || { [ -n "$line" ] && end=no; }; do
         for place in $PLACES; do
-            { IFS= read -r value <"$place"; } 2>/dev/null || continue
+            # a last line without its end is read too, though read then says that it failed
+            value=''
+            { IFS= read -r value <"$place"; } 2>/dev/null
             [ -n "$value" ] || continue
-            case $line in
-                *"$value"*) line="${line%%"$value"*}<secret: $HOST:$place>${line#*"$value"}" ;;
-            esac
+            before=''
+            while :; do
+                case $line in
+                    *"$value"*) ;;
+                    *) break ;;
+                esac
+                before="$before${line%%"$value"*}<secret: $HOST:$place>"
+                line=${line#*"$value"}
+            done
+            line=$before$line
         done
         case $line in
             *"<secret: $HOST:"*) ;;
             *[=:]*)
                 key=${line%%[=:]*}
                 key=$(printf %s "$key" | tr -d ' \t-')
+                # a line that begins with = or : names no field
                 case ",$FIELDS," in
-                    *",$key,"*) line="${line%%[=:]*}= <hidden>" ;;
+                    *",${key:-=},"*) line="${line%%[=:]*}= <hidden>" ;;
                 esac
                 ;;
         esac
-        printf '%s\n' "$line"
+        printf '%s' "$line"
+        # as the file has it, so that the digest is that of the text which was approved
+        [ "$end" = no ] || echo
     done
 }
 state() {
