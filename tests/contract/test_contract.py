@@ -82,6 +82,16 @@ def run(machine: Machine, job: Job, offset: int = 0) -> tuple[str, str, int | No
     raise AssertionError("it never ended")
 
 
+def install(machine: Machine) -> None:
+    """Installs WireGuard's tools unless a test before did."""
+    names = ("wireguard-tools",)
+    if state(machine, "packages", *names)[0] != "wireguard-tools=installed":
+        run(
+            machine,
+            Job("contract-0", "packages", ("install", *names), "packages", names, "*", "wireguard-tools=installed"),
+        )
+
+
 def digest(text: str) -> str:
     """A text's digest."""
     return hashlib.sha256(text.encode()).hexdigest()
@@ -152,6 +162,7 @@ def test_a_job_that_fails_says_so(machine: Machine) -> None:
 
 
 def test_a_key_is_made_there_once_and_only_its_public_half_is_told(machine: Machine) -> None:
+    install(machine)
     operation = SecretOperation(host="proxy", path=KEY, make="wg-private-key")
     made = change(machine, operation, ("make",), "absent")
     assert made.result == "changed"
@@ -168,6 +179,7 @@ def test_a_key_is_made_there_once_and_only_its_public_half_is_told(machine: Mach
 
 
 def test_secrets_in_a_file_are_spliced_in_there_and_masked_here(machine: Machine) -> None:
+    install(machine)
     change(machine, SecretOperation(host="proxy", path=KEY, make="wg-private-key"), ("make",), "absent")
     private = machine.read_secret(KEY).reveal().strip()
     content = ("[Interface]\nPrivateKey = ", HostSecret("proxy", KEY), "\nMTU = 1420\n")
@@ -271,6 +283,7 @@ def test_questions_travel_together_and_an_unknown_secret_is_a_sentence(machine: 
 
 
 def test_nothing_of_ours_stays_when_it_is_cleared(machine: Machine) -> None:
+    write(machine, "/etc/contract/last.conf", "x\n", undo="/var/lib/homek8s/undo/contract/9")
     assert state(machine, "material", "/var/lib/homek8s")[0] == "present"
     assert machine.change(Change("material", ("/var/lib/homek8s",), "*", "absent")).result == "changed"
     assert state(machine, "material", "/var/lib/homek8s")[0] == "absent"
