@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.made
 
-.PHONY: help demo test check fast lab lab-tests bench lock clean
+.PHONY: help demo test check fast lab lab-requirements lab-tests lock clean
 
 help:
 	@echo "make demo    walk the first set-up on an embedded rehearsal home"

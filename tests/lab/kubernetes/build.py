@@ -19,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from .. import cache
+from tests.lab import cache
 
 K3S_VERSION = "v1.36.3+k3s1"
 HERE = Path(__file__).resolve().parent
@@ -48,7 +48,8 @@ class Part:
     @property
     def flags(self) -> list[str]:
         """Arguments of `go build`."""
-        return ["-trimpath", "-ldflags", " ".join(["-s", "-w", *(f"-X {setting}" for setting in self.settings)])]
+        linker = ["-s", "-w", *(f"-X {setting}" for setting in self.settings)]
+        return ["-trimpath", "-ldflags", " ".join(linker)]
 
     @property
     def key(self) -> str:
@@ -187,7 +188,8 @@ def _maker(part: Part) -> Callable[[Path, Path], None]:
             module = Path(_go(part, "list", "-m", "-f", "{{.Dir}}", "sigs.k8s.io/kwok").strip())
             (out / "kwok-stages").mkdir()
             for stage in STAGES:
-                shutil.copyfile(module / "kustomize" / "stage" / stage, out / "kwok-stages" / Path(stage).name)
+                source = module / "kustomize" / "stage" / stage
+                shutil.copyfile(source, out / "kwok-stages" / source.name)
         for path in _files(out):
             path.chmod(0o644 if path.suffix == ".yaml" else 0o755)
         print(f"built {part.name} in {time.monotonic() - started:.0f} s", file=sys.stderr)
@@ -197,7 +199,8 @@ def _maker(part: Part) -> Callable[[Path, Path], None]:
 
 def _go(part: Part, *arguments: str) -> str:
     go = shutil.which("go") or "/usr/local/go/bin/go"
-    environment = {**os.environ, "CGO_ENABLED": "1" if part.cgo else "0", "GOFLAGS": "-buildvcs=false", "GOWORK": "off"}
+    settings = {"CGO_ENABLED": "1" if part.cgo else "0", "GOFLAGS": "-buildvcs=false", "GOWORK": "off"}
+    environment = {**os.environ, **settings}
     try:
         done = subprocess.run(
             [go, *arguments],

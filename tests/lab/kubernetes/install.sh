@@ -96,8 +96,8 @@ install_environment() {
     (
         umask 077
         # The shell quotes the values in a way that systemd understands too.
-        export -p | sed -n 's/^export \(\(K3S\|CONTAINERD\)_[A-Za-z0-9_]*=\)/\1/p;
-            s/^export \(\(NO\|HTTP\|HTTPS\|no\|http\|https\)_\(PROXY\|proxy\)=\)/\1/p' >"$UNIT.env"
+        export -p | sed -nE 's/^export ((K3S|CONTAINERD)_[A-Za-z0-9_]*=)/\1/p
+            s/^export ((NO|HTTP|HTTPS|no|http|https)_(PROXY|proxy)=)/\1/p' >"$UNIT.env"
     )
 }
 
@@ -148,8 +148,9 @@ start() {
     systemctl restart "$SYSTEM_NAME"
 }
 
-# The words of INSTALL_K3S_EXEC come before the arguments; quotes in it hold words together.
-words=$(printf '%s' "${INSTALL_K3S_EXEC:-}" | sed 's/[][!#$%&()*;<=>?\\_`{|}]/\\&/g')
+# The words of INSTALL_K3S_EXEC come before the arguments. Quotes in it hold words together; anything else that
+# the shell would act on is made harmless first.
+words=$(printf '%s' "${INSTALL_K3S_EXEC:-}" | sed "s/[^A-Za-z0-9 '\"=.,:@+_\/-]/\\\\&/g")
 eval "set -- $words \"\$@\""
 
 command -v systemctl >/dev/null 2>&1 || fatal 'Can not find systemd or openrc to use as a process supervisor for k3s'

@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"sort"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -19,6 +20,7 @@ import (
 type children struct {
 	spawn   chan func()
 	ended   chan error
+	lock    sync.Mutex // a stop can come while the start is still under way
 	running []*child
 }
 
@@ -55,7 +57,9 @@ func (c *children) start(name string, args ...string) error {
 		return fmt.Errorf("cannot start %s: %w", name, err)
 	}
 	started := &child{name: name, cmd: cmd, gone: make(chan struct{})}
+	c.lock.Lock()
 	c.running = append(c.running, started)
+	c.lock.Unlock()
 	go func() {
 		err := cmd.Wait()
 		close(started.gone)
@@ -68,7 +72,10 @@ func (c *children) start(name string, args ...string) error {
 func (c *children) stop(patience time.Duration, names ...string) {
 	deadline := time.After(patience)
 	waiting := []*child{}
-	for _, child := range c.running {
+	c.lock.Lock()
+	running := append([]*child{}, c.running...)
+	c.lock.Unlock()
+	for _, child := range running {
 		if contains(names, child.name) {
 			_ = child.cmd.Process.Signal(syscall.SIGTERM)
 			waiting = append(waiting, child)

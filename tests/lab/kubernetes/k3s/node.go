@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
-	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -41,7 +40,7 @@ func newNode(s *settings) (*node, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &node{name: strings.ToLower(s.text("node-name", hostname)), settings: s, external: s.list("node-external-ip")}
+	n := &node{name: strings.ToLower(s.text("node-name", hostname)), settings: s, external: unique(s.list("node-external-ip"))}
 	if s.bool("with-node-id") {
 		id, err := remembered(filepath.Join(nodeDirectory, "id"), 8)
 		if err != nil {
@@ -146,7 +145,7 @@ func nodeAddresses(s *settings) ([]string, error) {
 		return nil, fmt.Errorf("failed to validate nodeIP: node IP: %q not found in the host's network interfaces", address)
 	}
 	if len(wanted) > 0 {
-		return slices.Compact(wanted), nil // the file and the command line may both name it
+		return unique(wanted), nil // the file and the command line may both name it
 	}
 	for _, address := range usable {
 		if strings.Contains(address, ".") {
@@ -154,6 +153,16 @@ func nodeAddresses(s *settings) ([]string, error) {
 		}
 	}
 	return nil, errors.New("no node-ip given and no usable IPv4 address found")
+}
+
+func unique(list []string) []string {
+	kept := []string{}
+	for _, entry := range list {
+		if !contains(kept, entry) {
+			kept = append(kept, entry)
+		}
+	}
+	return kept
 }
 
 // identity is what the node's client certificate says.

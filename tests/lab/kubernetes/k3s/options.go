@@ -77,7 +77,7 @@ func buildOptions() map[string]option {
 	add(onServer, works, text, "bind-address", "advertise-address", "service-node-port-range", "flannel-backend",
 		"cluster-domain", "write-kubeconfig|o|K3S_KUBECONFIG_OUTPUT", "write-kubeconfig-mode||K3S_KUBECONFIG_MODE")
 	add(onServer, works, number, "https-listen-port")
-	add(onServer, works, toggle, "secrets-encryption", "disable-scheduler")
+	add(onServer, works, toggle, "secrets-encryption", "disable-scheduler", "disable-helm-controller")
 	add(onServer, works, values, "kube-apiserver-arg", "kube-controller-manager-arg", "kube-scheduler-arg")
 
 	add(onBoth, idle, toggle, "debug||K3S_DEBUG", "alsologtostderr", "selinux||K3S_SELINUX", "prefer-bundled-bin",
@@ -88,7 +88,7 @@ func buildOptions() map[string]option {
 		"container-runtime-endpoint", "image-credential-provider-bin-dir", "image-credential-provider-config")
 	add(onBoth, idle, list, "airgap-extra-registry", "node-internal-dns", "node-external-dns")
 	add(onServer, idle, toggle, "tls-san-security", "flannel-ipv6-masq", "flannel-external-ip", "embedded-registry",
-		"disable-cloud-controller", "disable-kube-proxy", "disable-network-policy", "disable-helm-controller",
+		"disable-cloud-controller", "disable-kube-proxy", "disable-network-policy",
 		"enable-pprof", "supervisor-metrics", "etcd-expose-metrics", "etcd-disable-snapshots",
 		"etcd-snapshot-compress")
 	add(onServer, idle, list, "cluster-dns")

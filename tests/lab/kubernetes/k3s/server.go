@@ -109,6 +109,9 @@ func (s *server) start() error {
 	if err := s.startControllers(); err != nil {
 		return err
 	}
+	if err := s.createHelmKinds(); err != nil {
+		return err
+	}
 	return s.joinOwnNode()
 }
 
@@ -434,6 +437,37 @@ func firstNodeNetwork(cidr string) (string, error) {
 		return "", fmt.Errorf("the lab's stand-in needs an IPv4 cluster-cidr of /24 or larger, not %s", cidr)
 	}
 	return netip.PrefixFrom(prefix.Masked().Addr(), 24).String(), nil
+}
+
+// createHelmKinds makes the kinds of K3s's Helm controller known to the API. The controller itself is not
+// there: what a chart would install, a test installs.
+func (s *server) createHelmKinds() error {
+	if s.settings.bool("disable-helm-controller") {
+		return nil
+	}
+	anything := object{"type": "object", "x-kubernetes-preserve-unknown-fields": true}
+	for plural, kind := range map[string]string{"helmcharts": "HelmChart", "helmchartconfigs": "HelmChartConfig"} {
+		body := object{
+			"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+			"metadata": object{"name": plural + ".helm.cattle.io"},
+			"spec": object{
+				"group": "helm.cattle.io", "scope": "Namespaced",
+				"names": object{"plural": plural, "singular": strings.ToLower(kind), "kind": kind, "listKind": kind + "List"},
+				"versions": []object{{
+					"name": "v1", "served": true, "storage": true, "subresources": object{"status": object{}},
+					"schema": object{"openAPIV3Schema": object{
+						"type": "object", "properties": object{"spec": anything, "status": anything},
+					}},
+				}},
+			},
+		}
+		const path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+		err := s.admin.do(context.Background(), http.MethodPost, path, jsonType, body, nil)
+		if err != nil && !hasStatus(err, http.StatusConflict) {
+			return err
+		}
+	}
+	return nil
 }
 
 // retry repeats what may fail while the cluster is coming up.

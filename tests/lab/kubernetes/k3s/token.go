@@ -21,10 +21,10 @@ const tokenUsage = `NAME:
    k3s token - Manage bootstrap tokens
 
 COMMANDS:
-   create    Create bootstrap tokens on the server
-   delete    Delete bootstrap tokens on the server
-   generate  Generate and print a bootstrap token, but do not create it on the server
-   list      List bootstrap tokens on the server
+   create    make a token in the cluster
+   delete    take tokens out of the cluster
+   generate  print a token that the cluster does not know
+   list      show the cluster's tokens
 `
 
 // tokenFlags are the flags of the token commands.
@@ -44,17 +44,17 @@ func parseTokenFlags(command string, args []string) (*tokenFlags, error) {
 	if kubeconfig == "" {
 		kubeconfig = defaultKubeconfig
 	}
-	f.set.StringVar(&f.kubeconfig, "kubeconfig", kubeconfig, "(cluster) Server to connect to")
-	f.set.String("data-dir", defaultDataDir, "(data) Folder to hold state")
+	f.set.StringVar(&f.kubeconfig, "kubeconfig", kubeconfig, "kubeconfig of the cluster")
+	f.set.String("data-dir", defaultDataDir, "directory of the state")
 	switch command {
 	case "create":
-		f.set.StringVar(&f.description, "description", "", "A human friendly description of how this token is used")
-		f.set.StringVar(&f.groups, "groups", tokenGroup, "Extra groups that this token will authenticate as when used for authentication")
-		f.set.StringVar(&f.usages, "usages", "signing,authentication", "Describes the ways in which this token can be used.")
-		f.set.DurationVar(&f.ttl, "ttl", 24*time.Hour, "The duration before the token is automatically deleted (e.g. 1s, 2m, 3h). If set to '0', the token will never expire")
+		f.set.StringVar(&f.description, "description", "", "what the token is for")
+		f.set.StringVar(&f.groups, "groups", tokenGroup, "groups that the token's owner belongs to")
+		f.set.StringVar(&f.usages, "usages", "signing,authentication", "what the token may be used for")
+		f.set.DurationVar(&f.ttl, "ttl", 24*time.Hour, "how long the token lives, 0 for ever")
 	case "list":
-		f.set.StringVar(&f.output, "output", "text", "Output format: text, json or yaml")
-		f.set.StringVar(&f.output, "o", "text", "Output format: text, json or yaml")
+		f.set.StringVar(&f.output, "output", "text", "text or json")
+		f.set.StringVar(&f.output, "o", "text", "text or json")
 	}
 	f.set.SetOutput(os.Stdout)
 	if err := f.set.Parse(args); err != nil {
