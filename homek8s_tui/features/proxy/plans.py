@@ -135,6 +135,8 @@ def prove_proxy(home: Home, b: PlanBuilder) -> None:
                     for node in home.nodes
                 ),
             ),
+            # Traefik looks every 10 s whether a node listens, and sends nobody to one before
+            within=25,
             explain="Look at what listens on 443 of the proxy: only Traefik's TCP passthrough should.",
         )
     )

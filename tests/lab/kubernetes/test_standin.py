@@ -267,7 +267,9 @@ def test_a_deleted_node_needs_a_fresh_token(server: Host, lab: Lab) -> None:
     server.run("kubectl delete node pi5")
     lab.pi5.run("systemctl restart --no-block k3s-agent")
     log = "journalctl -u k3s-agent --no-pager"
-    wait_until(lambda: "401 Unauthorized" in lab.pi5.run(log), "the agent is refused", 10, pause=0.3)
+    wait_until(
+        lambda: "401 Unauthorized" in lab.pi5.run(log), "the agent is refused", 30, pause=0.3
+    )  # the API remembers a token for 10 s
     token = server.run("k3s token create --ttl 1h").strip()
     lab.pi5.run(f"{INSTALL} K3S_URL={SERVER} K3S_TOKEN={token} sh /root/install.sh")
     lab.pi5.run("systemctl restart k3s-agent")
