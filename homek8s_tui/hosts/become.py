@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -10,65 +11,101 @@ from homek8s_tui.base.secrets import Secret, SecretSource
 from homek8s_tui.base.troubles import Kind, Trouble
 
 _TRIES = 3
+# -k with a command: a ticket that another login left must not decide, it may run out in the middle of a run
+_WITHOUT_PASSWORD = "sudo -n -k"  # noqa: S105 - a command, no password
+_WITH_PASSWORD = "sudo -S -k -p ''"  # noqa: S105 - likewise
+# sudo's own words are compared, so they must be English; login shells differ in how they set variables, env does not
+_ENGLISH = "env LC_ALL=C"
+
+_MISSING = re.compile(r"not found|no such file", re.IGNORECASE)
+_NEEDS_PASSWORD = re.compile(
+    r"password is required|authentication is required|terminal is required to read", re.IGNORECASE
+)
+_REQUIRES_TTY = re.compile(r"must have a tty|requires? a tty", re.IGNORECASE)
+_NOT_ALLOWED = re.compile(r"not in the sudoers|may not run|is not allowed|not allowed to", re.IGNORECASE)
+_NEW_PASSWORD = re.compile(
+    r"new password|password (has )?expired|password is expired|password change required|change your password",
+    re.IGNORECASE,
+)
+_WRONG = re.compile(
+    r"try again|incorrect (password|authentication)|authentication fail|no password was provided", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True)
-class Became:
+class Become:
     """The way to root on one connection."""
 
-    prefix: str
-    """What goes before a command; empty for root."""
+    prefix: str = ""
+    """What goes before a command, with a space behind it; empty for root."""
     password: Secret | None = None
     """The line that sudo reads first, where it asks."""
 
+    @property
+    def first(self) -> bytes:
+        """What goes to standard input before everything else."""
+        return b"" if self.password is None else f"{self.password.reveal()}\n".encode()
+
 
 Run = Callable[[str, bytes], tuple[int, str]]
-"""Runs a command with that standard input, closed after it; returns its status and standard error."""
+"""Runs a command with that standard input, closed after it; returns its status and what it said."""
 
 
-def become(user: str, host: str, run: Run, secrets: SecretSource) -> Became:
+def become(user: str, host: str, where: str, run: Run, secrets: SecretSource) -> Become:
     """Finds the way to root.
 
     Args:
         user: The login.
-        host: The machine.
+        host: The machine, as secrets are named after it.
+        where: The machine and its address, for errors.
         run: Runs a command there.
         secrets: Where a password comes from.
 
     Raises:
-        Trouble: If there is none, or the password is wrong; a wrong one is never tried twice.
+        Trouble: If there is none; of kind SECRET if the password is missing or wrong.
     """
     if user == "root":
-        return Became("")
-    status, said = run("sudo -n true", b"")
+        return Become()
+    status, said = run(f"{_ENGLISH} {_WITHOUT_PASSWORD} true", b"")
     if status == 0:
-        return Became("sudo -n ")
-    if "not found" in said or status == 127:
-        raise Trouble("become root", host, "there is no sudo", "Log in as root, or install sudo there.")
+        return Become(f"{_WITHOUT_PASSWORD} ")
+    if not _NEEDS_PASSWORD.search(said) or _NEW_PASSWORD.search(said):
+        raise _refusal(user, where, status, said)
     name = f"sudo:{host}"
     for _ in range(_TRIES):
         password = secrets.get(name, f"sudo password of {user} on {host}")
         # alone and with nothing behind it: after a wrong password sudo would take whatever follows as another try
-        status, said = run("sudo -S -k -p '' true", f"{password.reveal()}\n".encode())
-        if status == 0:
-            return Became("sudo -S -k -p '' ", password)
-        if "not in the sudoers" in said or "not allowed" in said or "may not run" in said:
-            raise Trouble(
-                "become root",
-                host,
-                f"{user} is not allowed to use sudo: {one_line(said)}",
-                f"Add {user} to the group sudo there.",
-            )
-        if "tty" in said:
-            raise Trouble(
-                "become root", host, f"sudo wants a terminal: {one_line(said)}", "Remove 'requiretty' from its sudoers."
-            )
+        status, said = run(f"{_ENGLISH} {_WITH_PASSWORD} true", Become(password=password).first)
+        if status == 0 and not _NEW_PASSWORD.search(said):
+            return Become(f"{_WITH_PASSWORD} ", password)
+        if not _WRONG.search(said) or _NOT_ALLOWED.search(said) or _NEW_PASSWORD.search(said):
+            raise _refusal(user, where, status, said)
         if not secrets.reject(name):
             break
     raise Trouble(
         "become root",
-        host,
+        where,
         f"sudo did not accept the password of {user}",
-        f"Give the right one ('--secret {name}=...'); the wrong one was tried once and not kept.",
+        f"Give the right one, headless with '--secret {name}=fd:N'; a wrong one is not tried again.",
         Kind.SECRET,
     )
+
+
+def _refusal(user: str, where: str, status: int, said: str) -> Trouble:
+    words = one_line(said)
+    if _NEW_PASSWORD.search(said):
+        came_back = f"the password of {user} has expired: {words}"
+        do = f"Log in there as {user} by hand and set a new one."
+    elif _NOT_ALLOWED.search(said):
+        came_back = f"{user} is not allowed to use sudo: {words}"
+        do = f"Add {user} to the group sudo there ('usermod -aG sudo {user}' as root), or log in as another user."
+    elif _REQUIRES_TTY.search(said):
+        came_back = f"sudo wants a terminal: {words}"
+        do = f"Add 'Defaults:{user} !requiretty' to its sudoers with visudo."
+    elif status == 127 or _MISSING.search(said):
+        came_back = "there is no sudo"
+        do = "Install sudo there, or log in as root."
+    else:
+        came_back = words or f"sudo ended with status {status} and said nothing"
+        do = f"Try 'sudo true' there as {user} by hand."
+    return Trouble("become root", where, came_back, do)

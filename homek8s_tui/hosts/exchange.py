@@ -1,257 +1,477 @@
-"""Composing what one exchange with a machine says, and reading what comes back. Pure: no connection here."""
+"""What one exchange with a machine says and how the reply is read. Pure: the transport is somebody else's business.
+
+Every exchange runs the same fixed command and sends everything else on standard input, so that neither a script nor
+a secret ever stands in a process list. What comes back are framed lines: a letter, words, base64 that ends in a
+dot. A line of any other shape, a missing line and a missing dot are errors, never data.
+"""
 
 from __future__ import annotations
 
 import base64
 import binascii
 import functools
+import importlib.resources
 import re
 import shlex
 from collections.abc import Sequence
-from importlib import resources
+from dataclasses import dataclass, field
 
-from homek8s_tui.base.safe_text import clean
-from homek8s_tui.base.troubles import Trouble
-from homek8s_tui.hosts.model import Answer, Change, Job, Outcome, Question, Started
+from homek8s_tui.base.safe_text import clean, one_line
+from homek8s_tui.base.secrets import Secret
+from homek8s_tui.base.troubles import Kind, Trouble
+from homek8s_tui.hosts.model import Answer, Answers, Change, Ended, Job, Outcome, Question, Result, Started
 
-LARGEST_REPLY = 16 << 20
-"""The most bytes of an answer that are read."""
-
+REPLY_LIMIT = 16 * 1024 * 1024
+"""The most bytes of a reply that are taken."""
+NOT_WHOLE = 70
+"""The exit status of `WRAPPER` when it did not get the whole script."""
+READY = b"R\n"
+"""What a change that takes a stream prints when its bytes may follow."""
 WRAPPER = (
-    'while IFS= read -r l; do [ "$l" = "$1" ] && break; done; '
-    'IFS= read -r n || exit 70; s=$(head -c "$n"; echo x) || exit 70; eval "${s%x}"'
+    'LC_ALL=C; while IFS= read -r l; do [ "$l" = "$1" ] && break; done; '
+    'IFS= read -r n && s=$(head -c "$n") && [ "$(printf %s "$s" | wc -c)" -eq "$n" ] || exit 70; '
+    'eval "$s"'
 )
-"""What a machine runs for each exchange; everything else comes by standard input, so nothing of it is in an argument.
+"""Runs the script that comes on standard input, whole or not at all, and leaves what follows it there.
 
-It skips lines up to a nonce, because a sudo that wanted no password leaves the password line unread, and a shell
-would run it. Then it reads the script by its length; what follows stays unread for the script itself.
+It skips all lines before the nonce, its only argument: a password line that sudo did not need is never run. Login
+shells of every kind must take it between single quotes, so it has no single quote, backslash, exclamation mark or
+line end.
 """
+
+_SCRIPT_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+_JOB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
+_BASE64 = r"[A-Za-z0-9+/=]*"
+_ANSWER = re.compile(rf"A (\d+) (\d+) ({_BASE64})\. ({_BASE64})\.\n")
+_CHANGED = re.compile(rf"C ([a-z]+) ({_BASE64})\. ({_BASE64})\.\n")
+_SECRET = re.compile(rf"S ({_BASE64})\.\n")
+_OUTPUT = re.compile(rf"O ({_BASE64})\.\n")
+_END = re.compile(r"E (\d{1,3}|lost)\n")
+_KEEPALIVE = "K\n"
+_PATTERN_CHARACTERS = re.compile(r"[\[\]\\?]")
+
+_RESULTS: dict[str, Result] = {"changed": "changed", "already": "already", "refused": "refused"}
+_STARTS: dict[str, Started] = {"started": "started", "attached": "attached", "already": "already", "refused": "refused"}
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What came back from one exchange."""
+
+    status: int
+    """The exit status of the script; -1 if there was none."""
+    output: bytes = field(repr=False)
+    """Its standard output; may hold a secret."""
+    errors: str
+    """The beginning of its standard error, as it came."""
+
+
+def quote(word: str) -> str:
+    """Returns a word for a shell script. The only place where anything is quoted.
+
+    Raises:
+        Trouble: If it holds a null character, which no shell can carry.
+    """
+    if "\0" in word:
+        raise Trouble(
+            "write a script",
+            "",
+            "one of its words holds a null character",
+            "Look at the inventory's texts.",
+            Kind.USAGE,
+        )
+    return shlex.quote(word)
+
+
+def command(nonce: str, prefix: str = "") -> str:
+    """Returns the command line that a login shell runs for one exchange; nothing in it is secret.
+
+    Args:
+        nonce: The line that the script comes after.
+        prefix: How to become root, such as ``sudo -n -- ``.
+    """
+    return f"{prefix}sh -c '{WRAPPER}' sh {quote(nonce)}"
+
+
+def message(nonce: str, script: str) -> bytes:
+    """Returns what goes to the standard input of `command`, before any streamed bytes."""
+    body = script.rstrip("\n").encode("utf-8", "surrogateescape")
+    return f"{nonce}\n{len(body)}\n".encode() + body
+
+
+# Composing
 
 
 @functools.cache
-def script(name: str) -> str:
-    """Returns the text of a script in ``hosts/scripts``."""
-    return resources.files("homek8s_tui.hosts").joinpath("scripts", f"{name}.sh").read_text()
-
-
-def envelope(nonce: str, text: str, password: str | None) -> bytes:
-    """Returns what goes to the wrapper's standard input."""
-    body = text.encode()
-    head = "" if password is None else f"{password}\n"
-    return f"{head}{nonce}\n{len(body)}\n".encode() + body
-
-
-def state_question(kind: str, resources_: Sequence[tuple[str, ...]]) -> Question:
-    """Returns the question for the states of several resources of one kind.
+def script_text(name: str) -> str:
+    """Returns one script of ``hosts/scripts``.
 
     Args:
-        kind: The state script's name, without ``state-``.
-        resources_: The arguments of each resource's state.
-    """
-    arguments = tuple(word for arguments in resources_ for word in (str(len(arguments)), *arguments))
-    return Question(f"state:{kind}", f"state-{kind}", arguments, seconds=60)
-
-
-def parse_states(answer: Answer) -> list[tuple[str, str]]:
-    """Returns the states and their extra texts, in the order asked.
+        name: Its name, without its ending.
 
     Raises:
-        Trouble: If the answer is cut off or garbled.
+        Trouble: If there is none of that name; names may come from a plan that somebody else made.
     """
-    if answer.status != 0:
-        raise Trouble("read a state", "", clean(answer.errors) or f"status {answer.status}", "Try again.")
-    found = []
-    for line in answer.output.splitlines():
-        state, _, extra = line.partition("\t")
-        found.append((state, _decoded(extra)))
-    return found
-
-
-def ask_text(questions: Sequence[Question]) -> str:
-    """Returns the script of an exchange that asks questions."""
-    parts = [script("prelude"), script("ask")]
-    for question in questions:
-        text = script("prelude") + script(question.script)
-        if question.script.startswith("state-"):
-            text += script("states")
-        words = ("ask", question.name, str(question.seconds), text, *question.arguments)
-        parts.append(" ".join(map(shlex.quote, words)) + "\n")
-    return "".join(parts) + "printf 'Z\\n'\n"
-
-
-def parse_answers(reply: bytes, questions: Sequence[Question], host: str) -> dict[str, Answer]:
-    """Returns the answers by question.
-
-    Raises:
-        Trouble: If the reply is cut off or garbled.
-    """
-    answers: dict[str, Answer] = {}
-    complete = False
-    for line in reply.split(b"\n"):
-        words = line.decode("utf-8", "replace").split(" ")
-        if words[0] == "A" and len(words) == 5 and words[2].isdigit():
-            answers[words[1]] = Answer(int(words[2]), _decoded(words[3]), _decoded(words[4]))
-        complete = complete or words == ["Z"]
-    missing = [question.name for question in questions if question.name not in answers]
-    if missing or not complete:
+    path = importlib.resources.files("homek8s_tui.hosts") / "scripts" / f"{name}.sh"
+    if not _SCRIPT_NAME.fullmatch(name) or not path.is_file():
         raise Trouble(
-            "ask the machine",
-            host,
-            f"its reply was cut off before {', '.join(missing) or 'its end'}",
-            "Try again; if it stays so, look for something that prints text at each login there.",
+            f"find the script '{one_line(name, 60)}'",
+            "",
+            "this program has none of that name",
+            "The plan comes from another version; plan again.",
+            Kind.USAGE,
+        )
+    return path.read_text(encoding="utf-8")
+
+
+def state_question(kind: str, resources: Sequence[tuple[str, ...]]) -> Question:
+    """Returns the question for the states of many resources of one kind.
+
+    Args:
+        kind: The name of their state script, without ``state-``.
+        resources: The arguments of each, its name first.
+    """
+    words = tuple(word for arguments in resources for word in (str(len(arguments)), *arguments))
+    return Question(f"state:{kind}", f"state-{kind}", words, seconds=60)
+
+
+def question_script(question: Question) -> str:
+    """Returns the text that one question runs."""
+    parts = ["prelude", question.script, *(["states"] if question.script.startswith("state-") else [])]
+    return "".join(map(script_text, parts))
+
+
+def ask_script(questions: Sequence[Question]) -> str:
+    """Returns the script that asks all of the questions; they are told apart by their position."""
+    lines = [
+        " ".join(
+            ("ask", str(number), str(question.seconds), *map(quote, (question_script(question), *question.arguments)))
+        )
+        for number, question in enumerate(questions)
+    ]
+    return "\n".join((script_text("prelude") + script_text("ask"), *lines))
+
+
+def change_script(change: Change, size: int = 0) -> str:
+    """Returns the script that makes a change.
+
+    Args:
+        change: The change.
+        size: How many bytes will be streamed, where the change has a stream.
+    """
+    arguments = (*change.state, *change.arguments, *([str(size)] if change.stream is not None else []))
+    helpers = ["artefact"] if change.kind == "artefact" else []
+    return "".join(
+        (
+            script_text("prelude"),
+            script_text(f"state-{change.kind}"),
+            script_text("compare"),
+            *map(script_text, helpers),
+            _variables(before=change.before, after=change.after, undo=change.undo, payload=change.payload),
+            _positional(arguments),
+            script_text(f"change-{change.kind}"),
+        )
+    )
+
+
+def job_script(job: Job) -> str:
+    """Returns the script that a job's unit runs, without its secrets."""
+    helpers = ["artefact"] if job.script == "download" else []
+    return "".join(
+        (
+            script_text("prelude"),
+            *map(script_text, helpers),
+            _positional(job.arguments),
+            script_text(f"job-{job.script}"),
+        )
+    )
+
+
+def start_script(job: Job) -> str:
+    """Returns the script that starts a job.
+
+    Raises:
+        Trouble: If the job's id can't name a folder and a unit.
+    """
+    secrets = "".join(f"{line}\n" for line in job.secrets)
+    return "".join(
+        (
+            script_text("prelude"),
+            script_text(f"state-{job.state_kind}"),
+            script_text("compare"),
+            _variables(before=job.before, after=job.after, undo="", payload=job_script(job)),
+            _assign("SECRETS", _encode(secrets)),
+            _positional((job.id, unit_name(job.id), *job.state)),
+            script_text("start-job"),
+        )
+    )
+
+
+def follow_script(job: str, offset: int) -> str:
+    """Returns the script that prints a job's output from an offset on, and its end."""
+    return script_text("prelude") + _positional((job, unit_name(job), str(offset))) + script_text("follow-job")
+
+
+def secret_script(script: str, arguments: tuple[str, ...]) -> str:
+    """Returns the script that prints the output of another one as a secret."""
+    inner = script_text("prelude") + script_text(script)
+    return script_text("prelude") + _positional((inner, script, *arguments)) + script_text("secret")
+
+
+def unit_name(job: str) -> str:
+    """Returns the name of a job's unit, which is as unique as the job's id.
+
+    Raises:
+        Trouble: If the id can't name a folder and a unit.
+    """
+    if not _JOB_ID.fullmatch(job):
+        raise Trouble(
+            "name a job",
+            "",
+            f"'{one_line(job, 60)}' can't name a folder and a unit",
+            "Job names are letters, digits, dots, dashes and underscores.",
+            Kind.USAGE,
+        )
+    return f"homek8s-{job}"
+
+
+def shell_pattern(pattern: str) -> str:
+    """Returns a pattern for the scripts' ``case``, in which only ``*`` is special, as in `plan.standing.matches`."""
+    return _PATTERN_CHARACTERS.sub(r"\\\g<0>", pattern)
+
+
+def _variables(before: str, after: str, undo: str, payload: str) -> str:
+    return "".join(
+        (
+            _assign("BEFORE", shell_pattern(before)),
+            _assign("AFTER", shell_pattern(after)),
+            _assign("UNDO", undo),
+            _assign("PAYLOAD", _encode(payload)),
+        )
+    )
+
+
+def _assign(name: str, value: str) -> str:
+    # a variable that came with the login's environment would pass the value on to every child's environment
+    return f"unset {name}\n{name}={quote(value)}\n"
+
+
+def _positional(words: Sequence[str]) -> str:
+    return " ".join(("set --", *map(quote, words))) + "\n"
+
+
+def _encode(text: str) -> str:
+    return base64.b64encode(text.encode("utf-8", "surrogateescape")).decode("ascii")
+
+
+# Reading
+
+
+def read_answers(where: str, questions: Sequence[Question], reply: Reply) -> Answers:
+    """Reads the reply to `ask_script`.
+
+    Args:
+        where: The machine, for errors.
+        questions: What was asked.
+        reply: What came back.
+
+    Raises:
+        Trouble: Unless there is exactly one whole answer to each question, and nothing else.
+    """
+    tried = "read its answers"
+    answers: dict[str, Answer] = {}
+    lines = _lines(where, tried, reply)
+    for line in lines:
+        found = _ANSWER.fullmatch(line)
+        if not found:
+            raise _noise(where, tried, line)
+        if len(answers) == len(questions) or found[1] != str(len(answers)):
+            raise _noise(where, tried, line)
+        answers[questions[len(answers)].name] = Answer(
+            int(found[2]),
+            _decode(where, tried, found[3]).decode("utf-8", "replace"),
+            _decode(where, tried, found[4]).decode("utf-8", "replace"),
+        )
+    if reply.status:
+        raise _failed(where, tried, reply)
+    if len(answers) != len(questions):
+        raise Trouble(
+            tried, where, f"only {len(answers)} of {len(questions)} answers came", "Try again.", Kind.UNREACHABLE
         )
     return answers
 
 
-def change_text(change: Change, size: int | None = None) -> str:
-    """Returns the script of an exchange that changes a resource.
+def parse_states(answer: Answer) -> list[tuple[str, str]]:
+    """Reads the answer to `state_question`.
+
+    Returns:
+        The state of each resource and the extra text about it, in the order in which they were asked for.
+
+    Raises:
+        Trouble: If the script failed or its output is not whole.
+    """
+    tried = "read states"
+    if answer.status:
+        words = (
+            "it took too long"
+            if answer.status == 124
+            else one_line(answer.errors) or f"the script ended with status {answer.status}"
+        )
+        raise Trouble(tried, "", words, "Try again; if it stays so, look at the machine.")
+    states: list[tuple[str, str]] = []
+    for line in answer.output.splitlines():
+        state, tab, extra = line.rpartition("\t")
+        if not tab or not extra.endswith("."):
+            raise Trouble(tried, "", "a line of the answer is not whole", "Try again.")
+        states.append((state, _decode("", tried, extra[:-1]).decode("utf-8", "replace")))
+    return states
+
+
+def read_outcome(where: str, tried: str, reply: Reply) -> Outcome:
+    """Reads the reply to `change_script`.
 
     Args:
-        change: The change.
-        size: How many bytes follow the script, if any do.
-    """
-    arguments = (*change.state, *change.arguments, *(() if size is None else (str(size),)))
-    return "".join(
-        (
-            script("prelude"),
-            script(f"state-{change.kind}"),
-            script("compare"),
-            "" if change.kind != "artefact" else script("artefact"),
-            _assign(BEFORE=change.before, AFTER=change.after, UNDO=change.undo, PAYLOAD=_encoded(change.payload)),
-            _set(arguments),
-            script(f"change-{change.kind}"),
-        )
-    )
-
-
-def parse_outcome(reply: bytes, status: int, errors: str, what: str, host: str) -> Outcome:
-    """Returns what became of a change.
+        where: The machine, for errors.
+        tried: What was being done, for errors.
+        reply: What came back, without `READY`.
 
     Raises:
-        Trouble: If it failed; the machine's own words are in it.
+        Trouble: If the change failed or did not say how it ended.
     """
-    found = _result(reply)
-    if found is None or status != 0:
-        raise Trouble(
-            f"change {what}",
-            host,
-            clean(errors).strip() or f"it ended with status {status} and said nothing",
-            "Mend that; then go on with 'homek8s resume'.",
-        )
-    result, now, outputs = found
-    if result not in ("changed", "already", "refused"):
-        raise Trouble(f"change {what}", host, f"it answered '{clean(result)}'", "Try again.")
-    return Outcome(
-        "changed" if result == "changed" else "already" if result == "already" else "refused",
-        now,
-        dict(line.split("=", 1) for line in outputs.splitlines() if "=" in line),
-    )
+    word, now, outputs = _one_report(where, tried, reply)
+    if word not in _RESULTS:
+        raise _noise(where, tried, word)
+    return Outcome(_RESULTS[word], now, outputs)
 
 
-def unit_name(job: str) -> str:
-    """Returns the transient unit of a job."""
-    return "homek8s-" + re.sub(r"[^A-Za-z0-9_.-]", "-", job)
-
-
-def start_text(job: Job) -> str:
-    """Returns the script of an exchange that starts a job."""
-    body = "".join(
-        (
-            script("prelude"),
-            script("artefact") if job.script == "download" else "",
-            _set(job.arguments),
-            script(f"job-{job.script}"),
-        )
-    )
-    return "".join(
-        (
-            script("prelude"),
-            script(f"state-{job.state_kind}"),
-            script("compare"),
-            _assign(
-                BEFORE=job.before,
-                AFTER=job.after,
-                UNDO="",
-                PAYLOAD=_encoded(body),
-                SECRETS=_encoded("".join(f"{line}\n" for line in job.secrets)),
-            ),
-            _set((job.id, unit_name(job.id), *job.state)),
-            script("start-job"),
-        )
-    )
-
-
-def parse_started(reply: bytes, status: int, errors: str, what: str, host: str) -> tuple[Started, str]:
-    """Returns what became of a job's start, and the resource's state.
+def read_start(where: str, tried: str, reply: Reply) -> tuple[Started, str]:
+    """Reads the reply to `start_script`: what was done, and the resource's state.
 
     Raises:
-        Trouble: If it could not be started.
+        Trouble: If the job could not be started.
     """
-    found = _result(reply)
-    words: dict[str, Started] = {
-        "started": "started",
-        "attached": "attached",
-        "already": "already",
-        "refused": "refused",
-    }
-    if found is None or status != 0 or found[0] not in words:
-        raise Trouble(
-            f"start {what}",
-            host,
-            clean(errors).strip() or f"it ended with status {status} and said nothing",
-            "Mend that; then go on with 'homek8s resume'.",
-        )
-    return words[found[0]], found[1]
+    word, now, _ = _one_report(where, tried, reply)
+    if word not in _STARTS:
+        raise _noise(where, tried, word)
+    return _STARTS[word], now
 
 
-def follow_text(job: str, offset: int) -> str:
-    """Returns the script of an exchange that follows a job."""
-    return script("prelude") + _set((job, unit_name(job), str(offset))) + script("follow-job")
-
-
-def plain_text(name: str, arguments: Sequence[str]) -> str:
-    """Returns the script of an exchange that runs one script by itself."""
-    return script("prelude") + _set(arguments) + script(name)
-
-
-def decode_chunk(word: str) -> bytes:
-    """Returns the bytes of a piece of output.
+def read_secret(where: str, tried: str, reply: Reply) -> Secret:
+    """Reads the reply to `secret_script`.
 
     Raises:
-        Trouble: If it is garbled.
+        Trouble: If the script failed; what it printed is never part of the error.
     """
+    if reply.status:
+        raise _failed(where, tried, reply)
+    found = _SECRET.fullmatch(reply.output.decode("ascii", "replace"))
+    if not found:
+        raise Trouble(tried, where, "the answer is not whole", "Try again.", Kind.UNREACHABLE)
     try:
-        return base64.b64decode(word.removesuffix("."), validate=True)
-    except binascii.Error:
-        raise Trouble("follow the job", "", "a piece of its output came garbled", "Try again.") from None
+        return Secret(_decode(where, tried, found[1]).decode("utf-8"))
+    except UnicodeDecodeError:
+        raise Trouble(tried, where, "it is no text", "Look at the file on the machine.") from None
 
 
-def _result(reply: bytes) -> tuple[str, str, str] | None:
-    for line in reply.split(b"\n"):
-        words = line.decode("utf-8", "replace").split(" ")
-        if words[0] == "C" and len(words) == 4:
-            return words[1], _decoded(words[2]), _decoded(words[3])
-    return None
+def read_progress(where: str, tried: str, line: bytes) -> bytes | Ended | None:
+    """Reads one line of `follow_script`: a piece of output, the end, or nothing new.
+
+    Raises:
+        Trouble: If it is none of these.
+    """
+    text = line.decode("ascii", "replace")
+    if text == _KEEPALIVE:
+        return None
+    ended = _END.fullmatch(text)
+    if ended:
+        return Ended(None if ended[1] == "lost" else int(ended[1]))
+    found = _OUTPUT.fullmatch(text)
+    if not found:
+        raise _noise(where, tried, text)
+    return _decode(where, tried, found[1])
 
 
-def _decoded(word: str) -> str:
-    """Decodes base64 that ends in a dot, by which a cut-off one is told."""
+def check_end(where: str, tried: str, reply: Reply) -> None:
+    """Checks that an exchange ended well.
+
+    Raises:
+        Trouble: If it did not.
+    """
+    if reply.status:
+        raise _failed(where, tried, reply)
+
+
+def _one_report(where: str, tried: str, reply: Reply) -> tuple[str, str, dict[str, str]]:
+    if reply.status:
+        raise _failed(where, tried, reply)
+    lines = _lines(where, tried, reply)
+    found = _CHANGED.fullmatch("".join(lines))
+    if not found:
+        if lines:
+            raise _noise(where, tried, lines[0])
+        raise Trouble(
+            tried,
+            where,
+            "it did not say how it ended",
+            "Look again: the next plan shows what became of it.",
+            Kind.UNREACHABLE,
+        )
+    now = _decode(where, tried, found[2]).decode("utf-8", "replace")
+    outputs: dict[str, str] = {}
+    for line in _decode(where, tried, found[3]).decode("utf-8", "replace").splitlines():
+        name, equals, value = line.partition("=")
+        if equals:
+            outputs[name] = value
+    return found[1], now, outputs
+
+
+def _lines(where: str, tried: str, reply: Reply) -> list[str]:
+    text = reply.output.decode("ascii", "replace")
+    lines = text.split("\n")
+    if lines.pop():
+        # the last line has no end: the reply was cut off, or it is no line of ours
+        if reply.status:
+            raise _failed(where, tried, reply)
+        raise Trouble(tried, where, "the answer is not whole", "Try again.", Kind.UNREACHABLE)
+    return [f"{line}\n" for line in lines]
+
+
+def _decode(where: str, tried: str, text: str) -> bytes:
     try:
-        # without its dot it is no base64 either: a stray character makes it invalid
-        text = word[:-1] if word.endswith(".") else "!"
-        return base64.b64decode(text, validate=True).decode("utf-8", "replace")
+        return base64.b64decode(text, validate=True)
     except binascii.Error:
-        raise Trouble("read the reply", "", "it was cut off or garbled", "Try again.") from None
+        raise Trouble(tried, where, "the answer is garbled", "Try again.", Kind.UNREACHABLE) from None
 
 
-def _encoded(text: str) -> str:
-    return base64.b64encode(text.encode()).decode()
+def _noise(where: str, tried: str, line: str) -> Trouble:
+    return Trouble(
+        tried,
+        where,
+        f"the machine printed '{one_line(line, 120)}', which is no answer of ours",
+        "If that comes from the login's own start-up files (such as .bashrc), make them silent where no terminal is attached.",
+    )
 
 
-def _assign(**values: str) -> str:
-    return "".join(f"{name}={shlex.quote(value)}\n" for name, value in values.items())
-
-
-def _set(arguments: Sequence[str]) -> str:
-    # the leading x keeps `set --` from listing variables when there are no arguments
-    return f"set -- x {' '.join(map(shlex.quote, arguments))}\nshift\n"
+def _failed(where: str, tried: str, reply: Reply) -> Trouble:
+    words = clean(reply.errors, 2000).strip()
+    if reply.status == -1 or reply.status > 128:
+        # by a signal: the machine goes down, or somebody ended the session
+        return Trouble(
+            tried,
+            where,
+            words or "the machine ended the exchange in the middle of it",
+            "Look again: it may or may not have happened.",
+            Kind.UNREACHABLE,
+        )
+    if reply.status == NOT_WHOLE and not words:
+        return Trouble(
+            tried, where, "the script did not arrive whole, so nothing was run", "Try again.", Kind.UNREACHABLE
+        )
+    if not words:
+        words = one_line(reply.output.decode("utf-8", "replace"), 200)
+    return Trouble(
+        tried,
+        where,
+        words or f"it ended with status {reply.status} and said nothing",
+        "Mend the cause; then try again.",
+    )

@@ -31,8 +31,14 @@ class HostKeyQuestion:
     fingerprint: str
     """Its fingerprint as OpenSSH writes it: ``SHA256:...``."""
 
+    @property
+    def where(self) -> str:
+        """The machine and its address, for errors."""
+        return f"{self.name} ({self.address}:{self.port})"
+
 
 Approve = Callable[[HostKeyQuestion], bool]
+"""Decides on a key that was never seen; may ask a person and take its time."""
 
 
 def fingerprint(blob: bytes) -> str:
@@ -42,6 +48,8 @@ def fingerprint(blob: bytes) -> str:
 
 class HostKeys:
     """The store of pinned keys, in the format of OpenSSH's known_hosts; one key a machine.
+
+    Several threads and processes may use it at once. Lines that are not ours stay as they are.
 
     Args:
         path: The file; made 0600.
@@ -53,87 +61,129 @@ class HostKeys:
         self._approve = approve
 
     def pinned(self, address: str, port: int) -> tuple[str, bytes] | None:
-        """Returns the type and the bytes of a machine's pinned key, or None."""
-        for host, key_type, blob in self._entries():
-            if host == _host(address, port):
-                return key_type, blob
-        return None
+        """Returns the type and the bytes of a machine's pinned key, or None.
 
-    def check(self, name: str, address: str, port: int, key_type: str, blob: bytes) -> None:
-        """Accepts a key that is pinned, or that is approved now.
+        Raises:
+            Trouble: If the file can't be read.
+        """
+        return _find(self._lines(), _host(address, port))
+
+    def check(self, name: str, address: str, port: int, key_type: str, blob: bytes) -> bool:
+        """Accepts a key that is pinned, or that is approved now and pinned for the next time.
+
+        Returns:
+            Whether somebody was asked; then time has passed, and the connection may be stale.
 
         Raises:
             Trouble: If another key is pinned, or nobody approved this one.
         """
         known = self.pinned(address, port)
-        where = f"{name} ({address}:{port})"
-        seen = fingerprint(blob)
+        question = HostKeyQuestion(name, address, port, key_type, fingerprint(blob))
         if known is not None:
-            if known == (key_type, blob):
-                return
+            _compare(question, known, blob)
+            return False
+        # no lock is held meanwhile: a person may take minutes
+        if not self._approve(question):
             raise Trouble(
                 "trust the machine",
-                where,
-                f"its host key changed from {fingerprint(known[1])} to {seen}. Either it was installed anew, or "
-                "somebody answers in its place; nothing was sent to it",
-                f"If you installed it anew, compare with 'ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub' at the machine "
-                f"itself; then 'homek8s trust {name}'.",
-            )
-        if not self._approve(HostKeyQuestion(name, address, port, key_type, seen)):
-            raise Trouble(
-                "trust the machine",
-                where,
-                f"its host key {seen} ({key_type}) was never approved",
-                f"Compare it at the machine itself; then give '--host-key {name}={seen}' or run 'homek8s trust {name}'.",
+                question.where,
+                f"its host key {question.fingerprint} ({key_type}) was never approved",
+                f"Compare it with 'ssh-keygen -lf' of the key in /etc/ssh at the machine itself; "
+                f"then give '--host-key {name}={question.fingerprint}' or run 'homek8s trust {name}'.",
                 Kind.SECRET,
             )
-        self._rewrite(lambda entries: [*entries, (_host(address, port), key_type, blob)])
+
+        def pin(lines: list[str]) -> list[str]:
+            meanwhile = _find(lines, _host(address, port))
+            if meanwhile is not None:
+                # somebody else pinned one while this one was being approved; theirs is not overwritten
+                _compare(question, meanwhile, blob)
+                return lines
+            return [*lines, f"{_host(address, port)} {key_type} {base64.b64encode(blob).decode()}"]
+
+        self._rewrite(pin)
+        return True
 
     def forget(self, address: str, port: int) -> None:
-        """Forgets a machine's key, so that the next one is asked about."""
-        self._rewrite(lambda entries: [entry for entry in entries if entry[0] != _host(address, port)])
+        """Forgets a machine's key, so that the next one is asked about.
 
-    def _entries(self) -> list[tuple[str, str, bytes]]:
+        Raises:
+            Trouble: If the file can't be written.
+        """
+        host = _host(address, port)
+        self._rewrite(lambda lines: [line for line in lines if _find([line], host) is None])
+
+    def _lines(self) -> list[str]:
         try:
-            lines = self._path.read_text().splitlines()
+            return self._path.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
         except FileNotFoundError:
             return []
         except OSError as error:
             raise Trouble(
-                "read the pinned host keys", str(self._path), str(error), "Look at the file's owner."
+                "read the pinned host keys", str(self._path), str(error.strerror), "Look at the file's owner and mode."
             ) from None
-        entries = []
-        for line in lines:
-            words = line.split()
-            if len(words) == 3:
-                with contextlib.suppress(binascii.Error):
-                    entries.append((words[0], words[1], base64.b64decode(words[2], validate=True)))
-        return entries
 
-    def _rewrite(self, edit: Callable[[list[tuple[str, str, bytes]]], list[tuple[str, str, bytes]]]) -> None:
+    def _rewrite(self, edit: Callable[[list[str]], list[str]]) -> None:
         try:
             with self._locked():
-                text = "".join(
-                    f"{host} {key_type} {base64.b64encode(blob).decode()}\n"
-                    for host, key_type, blob in edit(self._entries())
-                )
-                number, fresh = tempfile.mkstemp(dir=self._path.parent)  # 0600 from the first byte
-                with os.fdopen(number, "w") as file:
-                    file.write(text)
-                    file.flush()
-                    os.fsync(file.fileno())
-                Path(fresh).replace(self._path)
+                lines = self._lines()
+                edited = edit(lines)
+                if edited != lines:
+                    self._replace("".join(f"{line}\n" for line in edited))
         except OSError as error:
             raise Trouble(
-                "pin the host key", str(self._path), str(error), "Look at the folder's owner and the free space."
+                "pin the host key",
+                str(self._path),
+                str(error.strerror),
+                "Look at the folder's owner and the free space.",
             ) from None
+
+    def _replace(self, text: str) -> None:
+        number, fresh = tempfile.mkstemp(dir=self._path.parent, prefix=".known_hosts.")  # 0600 from the first byte
+        try:
+            with os.fdopen(number, "w", encoding="utf-8", errors="surrogateescape") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(fresh).replace(self._path)
+        except OSError:
+            Path(fresh).unlink(missing_ok=True)
+            raise
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with self._path.with_suffix(".lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        # a file of its own: the store itself is replaced, and a lock on what was replaced locks nothing
+        number = os.open(
+            self._path.with_name(self._path.name + ".lock"), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600
+        )
+        try:
+            fcntl.flock(number, fcntl.LOCK_EX)
             yield
+        finally:
+            os.close(number)
+
+
+def _find(lines: list[str], host: str) -> tuple[str, bytes] | None:
+    for line in lines:
+        words = line.split()
+        if len(words) >= 3 and host in words[0].split(","):
+            with contextlib.suppress(binascii.Error):
+                return words[1], base64.b64decode(words[2], validate=True)
+    return None
+
+
+def _compare(question: HostKeyQuestion, known: tuple[str, bytes], blob: bytes) -> None:
+    if known == (question.key_type, blob):
+        return
+    raise Trouble(
+        "trust the machine",
+        question.where,
+        f"its host key changed from {fingerprint(known[1])} to {question.fingerprint}. Either it was installed anew, "
+        "or something else answers in its place; nothing was sent to it",
+        f"If you installed it anew, compare with 'ssh-keygen -lf' of the key in /etc/ssh at the machine itself; "
+        f"then 'homek8s trust {question.name}'.",
+    )
 
 
 def _host(address: str, port: int) -> str:

@@ -4,39 +4,55 @@ from __future__ import annotations
 
 import codecs
 import contextlib
+import errno
+import functools
 import logging
 import secrets as random
 import socket
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import paramiko
+from paramiko.ssh_exception import IncompatiblePeer
 
 from homek8s_tui.base.safe_text import one_line
 from homek8s_tui.base.secrets import Secret, SecretSource
 from homek8s_tui.base.troubles import Kind, Trouble
 from homek8s_tui.hosts import exchange
-from homek8s_tui.hosts.become import Became, become
+from homek8s_tui.hosts.become import Become, become
+from homek8s_tui.hosts.exchange import Reply
 from homek8s_tui.hosts.host import ByteStream
-from homek8s_tui.hosts.known_hosts import HostKeys
+from homek8s_tui.hosts.known_hosts import HostKeys, fingerprint
 from homek8s_tui.hosts.model import Answers, Cancel, Change, Chunk, Ended, Job, Outcome, Question, Started
+from homek8s_tui.hosts.ssh_login import Login, Reconnect
+from homek8s_tui.hosts.ssh_session import DEAD_SECONDS, PARAMIKO, Session, broken, run
+
+IDENTITIES = ("~/.ssh/id_ed25519", "~/.ssh/id_ecdsa", "~/.ssh/id_rsa")
+"""The key files that are tried where none are named."""
+
+_CONNECT_SECONDS = 5.0
+_BANNER_SECONDS = 5.0
+_KEY_EXCHANGE_SECONDS = 10.0
+_LOGIN_SECONDS = 10.0
+_OPEN_SECONDS = 10.0
+_START_SECONDS = 60.0
+_SECRET_SECONDS = 60.0
+_KEEPALIVE_SECONDS = 5
+# sshd allows ten sessions a connection (MaxSessions); two are left for whatever else runs on it
+_MOST_SESSIONS = 8
+_BLOCK = 1 << 16
 
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
 logging.getLogger("paramiko").propagate = False  # its tracebacks are no sentences; ours are made from its exceptions
 
-_CONNECT_SECONDS = 5.0
-_LOGIN_SECONDS = 10.0
-_KEEPALIVE_SECONDS = 5
-_SILENCE_SECONDS = 20.0
-_MOST_KEYS = 5
-_IDENTITIES = ("~/.ssh/id_ed25519", "~/.ssh/id_ecdsa", "~/.ssh/id_rsa")
-_BLOCK = 1 << 16
-
 
 class SshHost:
-    """A machine of the home over SSH; an `Asker` and a `Doer`.
+    """A machine of the home over SSH; an `Asker` and a `Doer`. Several threads may use it at once.
+
+    The connection is opened at the first use and again after it broke; nothing that may have run is repeated.
 
     Args:
         name: Its name in the inventory.
@@ -46,6 +62,7 @@ class SshHost:
         keys: The pinned host keys.
         secrets: Where passphrases and passwords come from.
         identities: Private key files to try after the agent's keys.
+        agent: Whether the keys of the ssh-agent are tried.
     """
 
     def __init__(
@@ -56,413 +73,370 @@ class SshHost:
         user: str,
         keys: HostKeys,
         secrets: SecretSource,
-        identities: Sequence[str] = _IDENTITIES,
+        identities: Sequence[str | Path] = IDENTITIES,
+        agent: bool = True,
     ) -> None:
         self._name = name
         self._address = address
         self._port = port
-        self._user = user
+        self._where = f"{name} ({address}:{port})"
+        self._login = Login(user, name, self._where, secrets, [Path(path).expanduser() for path in identities], agent)
         self._keys = keys
         self._secrets = secrets
-        self._identities = identities
-        self._guard = threading.RLock()
-        self._transport: paramiko.Transport | None = None
-        self._became = Became("")
+        self._opening = threading.Lock()
+        self._counting = threading.Lock()
+        self._sessions = threading.BoundedSemaphore(_MOST_SESSIONS)
+        self._connection: _Connection | None = None
         self.exchanges = 0
-        """How many exchanges were made."""
+        """How many exchanges were made: questions, changes, jobs and secrets, not what a login takes."""
 
     @property
     def name(self) -> str:
         """Its name in the inventory."""
         return self._name
 
-    @property
-    def _where(self) -> str:
-        return f"{self._name} ({self._address}:{self._port})"
-
     def close(self) -> None:
-        """Closes the connection; the next use opens another."""
-        with self._guard:
-            if self._transport is not None:
-                self._transport.close()
-                self._transport = None
+        """Closes the connection; the next use opens another. May be called from any thread."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.transport.close()
 
     def ask(self, questions: Sequence[Question], seconds: float = 30) -> Answers:
         """Asks all of the questions in one exchange; see `homek8s_tui.hosts.host.Asker.ask`."""
-        limit = max([seconds, *(question.seconds + 5 for question in questions)])
-        reply, _, _ = self._exchange(exchange.ask_text(questions), limit)
-        return exchange.parse_answers(reply, questions, self._name)
+        seconds = max([seconds, *(question.seconds + 5.0 for question in questions)])
+        reply = self._exchange("ask it", exchange.ask_script(questions), seconds)
+        return exchange.read_answers(self._where, questions, reply)
 
     def dial(self, address: str, port: int, seconds: float = 5) -> ByteStream:
         """Opens a connection from the machine; see `homek8s_tui.hosts.host.Asker.dial`."""
-        transport, _ = self._connected()
+        tried = f"reach {address}:{port} through it"
+        there = f"{address}:{port} from {self._name}"
+
+        def open_channel(transport: paramiko.Transport) -> paramiko.Channel:
+            return transport.open_channel("direct-tcpip", (address, port), ("127.0.0.1", 0), timeout=seconds)
+
         try:
-            channel = transport.open_channel("direct-tcpip", (address, port), ("127.0.0.1", 0), timeout=seconds)
+            _, channel = self._open(tried, open_channel)
         except paramiko.ChannelException as refusal:
             if refusal.code == paramiko.common.OPEN_FAILED_ADMINISTRATIVELY_PROHIBITED:
                 raise Trouble(
-                    "look through the machine",
+                    tried,
                     self._where,
                     "its sshd forwards no connections",
-                    "Set 'AllowTcpForwarding local' in its sshd_config.",
+                    "Set 'AllowTcpForwarding local' in its sshd_config and reload ssh.",
                 ) from None
-            raise ConnectionRefusedError(f"{address}:{port} from {self._name}: {one_line(refusal.text)}") from None
-        except (paramiko.SSHException, EOFError, OSError) as error:
-            if transport.is_active():
-                raise TimeoutError(f"{address}:{port} from {self._name}: no answer in {seconds:g} s") from None
-            raise self._lost(error) from None
-        channel.settimeout(seconds)
-        return _Channel(channel)
+            raise ConnectionRefusedError(errno.ECONNREFUSED, f"{there}: {one_line(refusal.text)}") from None
+        except paramiko.SSHException as error:
+            if "Timeout" in str(error):
+                raise TimeoutError(errno.ETIMEDOUT, f"{there}: no answer in {seconds:g} s") from None
+            # paramiko hands each refusal to one waiter only; of two at the same time the other sees this
+            raise ConnectionRefusedError(errno.ECONNREFUSED, f"{there}: not connected") from None
+        channel.settimeout(max(seconds, 1.0))
+        return _ChannelStream(channel, there)
 
     def change(self, change: Change) -> Outcome:
         """Changes one resource; see `homek8s_tui.hosts.doer.Doer.change`."""
-        what = f"{change.kind} {change.state[0]}"
-        size = change.stream.stat().st_size if change.stream else None
-        reply, status, errors = self._exchange(exchange.change_text(change, size), change.seconds, change.stream)
-        return exchange.parse_outcome(reply, status, errors, what, self._name)
+        tried = f"change the {change.kind} {one_line(change.state[0], 200)}"
+        if change.stream is None:
+            return exchange.read_outcome(
+                self._where, tried, self._exchange(tried, exchange.change_script(change), change.seconds)
+            )
+        try:
+            with change.stream.open("rb") as file:
+                size = change.stream.stat().st_size
+                script = exchange.change_script(change, size)
+                with self._session(tried, script, change.seconds, more=True) as session:
+                    output = bytearray()
+                    for line in session.lines():
+                        if line == exchange.READY:
+                            session.send_all(iter(lambda: file.read(_BLOCK), b""))
+                        else:
+                            output += line
+                    return exchange.read_outcome(self._where, tried, session.reply(bytes(output)))
+        except OSError as error:
+            raise Trouble(
+                f"read {change.stream}", "", str(error.strerror or error), "Remove it, so that it is fetched again."
+            ) from None
 
     def start(self, job: Job) -> tuple[Started, str]:
         """Starts a job at most once; see `homek8s_tui.hosts.doer.Doer.start`."""
-        reply, status, errors = self._exchange(exchange.start_text(job), 60)
-        return exchange.parse_started(reply, status, errors, f"the job {job.script}", self._name)
+        tried = f"start the job {job.script}"
+        reply = self._exchange(tried, exchange.start_script(job), _START_SECONDS)
+        return exchange.read_start(self._where, tried, reply)
 
     def follow(self, job: str, offset: int, cancel: Cancel) -> Iterator[Chunk | Ended]:
-        """Follows a job; see `homek8s_tui.hosts.doer.Doer.follow`."""
-        channel = self._open(exchange.follow_text(job, offset))
+        """Follows a job until its end or until cancelled; see `homek8s_tui.hosts.doer.Doer.follow`."""
+        tried = f"follow the job {one_line(job, 100)}"
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        rest = b""
-        heard = time.monotonic()
-        channel.settimeout(0.5)
-        try:
-            while not cancel.cancelled:
-                try:
-                    data = channel.recv(_BLOCK)
-                except TimeoutError:
-                    if time.monotonic() - heard > _SILENCE_SECONDS:
-                        raise self._lost(TimeoutError(f"silent for {_SILENCE_SECONDS:g} s")) from None
-                    continue
-                if not data:
-                    raise self._lost(EOFError("the connection ended"))
-                heard = time.monotonic()
-                *lines, rest = (rest + data).split(b"\n")
-                for line in lines:
-                    kind, _, word = line.decode("ascii", "replace").partition(" ")
-                    if kind == "O":
-                        piece = exchange.decode_chunk(word)
-                        offset += len(piece)
-                        yield Chunk(offset, decoder.decode(piece))
-                    elif kind == "E":
-                        yield Ended(int(word) if word.strip().isdigit() else None)
-                        return
-        except (paramiko.SSHException, OSError) as error:
-            raise self._lost(error) from None
-        finally:
-            channel.close()
+        with self._session(tried, exchange.follow_script(job, offset), None) as session:
+            for line in session.lines(cancel, DEAD_SECONDS):
+                piece = exchange.read_progress(self._where, tried, line)
+                if isinstance(piece, Ended):
+                    rest = decoder.decode(b"", final=True)
+                    if rest:
+                        yield Chunk(offset, rest)
+                    yield piece
+                    return
+                if piece:
+                    text = decoder.decode(piece)
+                    offset += len(piece)
+                    if text:
+                        # a character whose bytes have not all come is read again by whoever takes this up here
+                        yield Chunk(offset - len(decoder.getstate()[0]), text)
+            if not cancel.cancelled:
+                exchange.check_end(self._where, tried, session.reply(b""))
+                raise broken(tried, self._where, "")
 
     def read_secret(self, path: str) -> Secret:
         """Reads a secret's place; see `homek8s_tui.hosts.doer.Doer.read_secret`."""
-        return self._secret("read-secret", (path,), f"read the secret {path}")
+        return self._secret(f"read the secret {one_line(path, 200)}", "read-secret", (path,))
 
     def run_secret(self, script: str, arguments: tuple[str, ...]) -> Secret:
         """Runs a script whose output is a secret; see `homek8s_tui.hosts.doer.Doer.run_secret`."""
-        return self._secret(script, arguments, f"run {script}")
+        return self._secret(f"run {one_line(script, 60)}", script, arguments)
 
-    def _secret(self, script: str, arguments: tuple[str, ...], tried: str) -> Secret:
-        reply, status, errors = self._exchange(exchange.plain_text(script, arguments), 60)
-        if status != 0 or not reply:
+    def _secret(self, tried: str, script: str, arguments: tuple[str, ...]) -> Secret:
+        reply = self._exchange(tried, exchange.secret_script(script, arguments), _SECRET_SECONDS)
+        return exchange.read_secret(self._where, tried, reply)
+
+    def _exchange(self, tried: str, script: str, seconds: float) -> Reply:
+        with self._session(tried, script, seconds) as session:
+            return session.reply(b"".join(session.lines()))
+
+    @contextlib.contextmanager
+    def _session(self, tried: str, script: str, seconds: float | None, more: bool = False) -> Iterator[Session]:
+        """Begins an exchange and ends it, whatever happens.
+
+        Args:
+            tried: What it is for, for errors.
+            script: The script.
+            seconds: Its deadline, or None for one that its reader ends.
+            more: Whether bytes follow the script.
+        """
+        with self._counting:
+            self.exchanges += 1
+        if not self._sessions.acquire(timeout=seconds or _START_SECONDS):
             raise Trouble(
-                tried,
-                self._name,
-                one_line(errors) or f"it ended with status {status} and no output",
-                "Look at the machine.",
+                tried, self._where, "too much was asked of it at the same time", "Try again.", Kind.UNREACHABLE
             )
-        return Secret(reply.decode("utf-8", "replace"))
-
-    def _exchange(self, text: str, seconds: float, stream: Path | None = None) -> tuple[bytes, int, str]:
-        self.exchanges += 1
-        channel = self._open(text)
         try:
-            end = time.monotonic() + seconds
-            sent = stream is None
-            reply, errors = bytearray(), bytearray()
-            while True:
-                # both must be drained, or the other side blocks on the one that is not
-                while channel.recv_stderr_ready():
-                    errors += channel.recv_stderr(_BLOCK)
-                channel.settimeout(min(0.1, max(0.01, end - time.monotonic())))
-                try:
-                    data = channel.recv(_BLOCK)
-                    if not data:
-                        break
-                    reply += data
-                except TimeoutError:
-                    if time.monotonic() > end:
-                        raise Trouble(
-                            "finish an exchange",
-                            self._where,
-                            f"it took longer than {seconds:g} s",
-                            "See whether the machine is overloaded or its disk hangs.",
-                            Kind.UNREACHABLE,
-                        ) from None
-                    if not self._active():
-                        raise self._lost(EOFError("the connection ended")) from None
-                if stream is not None and not sent and b"R\n" in reply:
-                    sent = True
-                    channel.settimeout(_SILENCE_SECONDS)
-                    with stream.open("rb") as file:
-                        while block := file.read(_BLOCK):
-                            channel.sendall(block)
-                    channel.shutdown_write()
-                if len(reply) > exchange.LARGEST_REPLY:
-                    raise Trouble("read a reply", self._where, "it is far too long", "Look at the machine.")
-            channel.settimeout(max(0.1, end - time.monotonic()))
-            while data := channel.recv_stderr(_BLOCK):
-                errors += data
-            if not self._active() or not channel.status_event.wait(5):
-                raise self._lost(EOFError("the connection ended"))
-            status = channel.recv_exit_status()
-            if status == -1:
-                raise self._lost(EOFError("the command was cut off"))
-            return bytes(reply), status, errors.decode("utf-8", "replace")
-        except (paramiko.SSHException, EOFError, OSError) as error:
-            raise self._lost(error) from None
-        finally:
-            channel.close()
-
-    def _open(self, text: str) -> paramiko.Channel:
-        transport, became = self._connected()
-        nonce = random.token_hex(16)
-        command = f"{became.prefix}sh -c '{exchange.WRAPPER}' sh {nonce}"
-        password = became.password.reveal() if became.password else None
-        try:
-            channel = transport.open_session(timeout=_LOGIN_SECONDS)
-            channel.settimeout(_SILENCE_SECONDS)
-            channel.exec_command(command)
-            channel.sendall(exchange.envelope(nonce, text, password))
-        except (paramiko.SSHException, EOFError, OSError) as error:
-            raise self._lost(error) from None
-        return channel
-
-    def _active(self) -> bool:
-        transport = self._transport
-        return transport is not None and transport.is_active()
-
-    def _lost(self, error: Exception) -> Trouble:
-        self.close()
-        return Trouble(
-            "talk to the machine",
-            self._where,
-            f"the connection was lost ({one_line(str(error)) or type(error).__name__})",
-            "See whether it is still on the network; then try again.",
-            Kind.UNREACHABLE,
-        )
-
-    def _connected(self) -> tuple[paramiko.Transport, Became]:
-        with self._guard:
-            if self._transport is not None and self._transport.is_active():
-                return self._transport, self._became
-            transport = self._connect()
             try:
-                self._login(transport)
-                self._became = become(
-                    self._user, self._name, lambda command, data: _run(transport, command, data), self._secrets
+                connection, channel = self._open(tried, _open_session)
+            except paramiko.SSHException as refusal:
+                raise self._no_channel(tried, refusal) from None
+            nonce = random.token_hex(16)
+            session = Session(connection.transport, channel, tried, self._where, seconds)
+            try:
+                session.run(
+                    exchange.command(nonce, connection.become.prefix),
+                    connection.become.first + exchange.message(nonce, script),
+                    more,
                 )
-            except (paramiko.SSHException, EOFError, OSError) as error:
+                yield session
+            finally:
+                session.close()
+        finally:
+            self._sessions.release()
+
+    def _open(
+        self, tried: str, open_channel: Callable[[paramiko.Transport], paramiko.Channel]
+    ) -> tuple[_Connection, paramiko.Channel]:
+        """Opens a channel; once more over a new connection if the one that was there turns out to be dead.
+
+        Raises:
+            paramiko.SSHException: If the channel was refused on a connection that lives.
+            Trouble: If there is no connection.
+        """
+        while True:
+            before = self._connection
+            connection = self._connected()
+            try:
+                return connection, open_channel(connection.transport)
+            except PARAMIKO as error:
+                if connection.transport.is_active() and isinstance(error, paramiko.SSHException):
+                    raise
+                connection.transport.close()
+                if connection is not before:
+                    raise broken(tried, self._where, str(error)) from None
+
+    def _connected(self) -> _Connection:
+        with self._opening:
+            connection = self._connection
+            if connection is None or not connection.transport.is_active():
+                connection = self._connect()
+                self._connection = connection
+            return connection
+
+    def _connect(self) -> _Connection:
+        while True:
+            transport = self._handshake()
+            asked = time.monotonic()
+            try:
+                key = transport.get_remote_server_key()
+                if self._keys.check(self._name, self._address, self._port, key.get_name(), key.asbytes()):
+                    # somebody looked at the fingerprint, and sshd does not wait for long
+                    transport.close()
+                    continue
+                self._login.login(transport)
+                found = become(
+                    self._login.user, self._name, self._where, functools.partial(run, transport), self._secrets
+                )
+            except Reconnect:
                 transport.close()
-                raise self._lost(error) from None
-            except Trouble:
+                continue
+            except paramiko.ChannelException as refusal:
+                transport.close()
+                raise self._no_channel("become root", refusal) from None
+            except PARAMIKO as error:
+                transport.close()
+                if self._login.asked_at > asked:
+                    # it was sshd that lost patience while a person typed; what was typed is kept
+                    self._login.asked_at = 0.0
+                    continue
+                raise broken(f"log in as {self._login.user}", self._where, str(error)) from None
+            except BaseException:
                 transport.close()
                 raise
-            self._transport = transport
-            return transport, self._became
+            transport.set_keepalive(_KEEPALIVE_SECONDS)
+            return _Connection(transport, found)
 
-    def _connect(self) -> paramiko.Transport:
-        tried = "connect by SSH"
-        try:
-            connection = socket.create_connection((self._address, self._port), _CONNECT_SECONDS)
-        except ConnectionRefusedError:
-            raise Trouble(
-                tried,
-                self._where,
-                "it refused the connection",
-                "See whether sshd runs there and at that port.",
-                Kind.UNREACHABLE,
-            ) from None
-        except TimeoutError:
-            raise Trouble(
-                tried,
-                self._where,
-                f"nobody answered in {_CONNECT_SECONDS:g} s",
-                "See whether it is on and the address is right.",
-                Kind.UNREACHABLE,
-            ) from None
-        except socket.gaierror:
-            raise Trouble(
-                tried, self._where, "the name is not known", "Look at the address in the inventory.", Kind.UNREACHABLE
-            ) from None
-        except OSError as error:
-            raise Trouble(
-                tried,
-                self._where,
-                one_line(error.strerror or str(error)),
-                "See whether this console has a way there.",
-                Kind.UNREACHABLE,
-            ) from None
+    def _handshake(self) -> paramiko.Transport:
+        pinned = self._keys.pinned(self._address, self._port)
+        connection = self._dial_sshd()
         try:
             transport = paramiko.Transport(connection)
-        except (paramiko.SSHException, OSError) as error:
+        except PARAMIKO as error:
             connection.close()
-            raise Trouble(
-                tried,
-                self._where,
-                f"what answers speaks no SSH ({one_line(str(error))})",
-                "Look at the port.",
-                Kind.UNREACHABLE,
-            ) from None
-        transport.banner_timeout = _CONNECT_SECONDS
+            raise self._no_session(error) from None
+        transport.banner_timeout = _BANNER_SECONDS
+        transport.handshake_timeout = _KEY_EXCHANGE_SECONDS
         transport.auth_timeout = _LOGIN_SECONDS
-        pinned = self._keys.pinned(self._address, self._port)
         if pinned is not None:
-            # otherwise the server might show another of its keys, and a good machine would look like a stranger
+            # else the server might show another of its keys, and a good machine would look like a stranger
             options = transport.get_security_options()
-            same = tuple(
-                name
-                for name in options.key_types
-                if name == pinned[0] or (pinned[0] == "ssh-rsa" and name.startswith("rsa-sha2"))
-            )
+            names = ("rsa-sha2-512", "rsa-sha2-256") if pinned[0] == "ssh-rsa" else (pinned[0],)
+            same = tuple(name for name in options.key_types if name in names)
             if same:
                 options.key_types = same
         try:
-            transport.start_client(timeout=_LOGIN_SECONDS)
-            key = transport.get_remote_server_key()
-            self._keys.check(self._name, self._address, self._port, key.get_name(), key.asbytes())
-        except (paramiko.SSHException, EOFError, OSError) as error:
+            transport.start_client(timeout=_BANNER_SECONDS + _KEY_EXCHANGE_SECONDS)
+            transport.get_remote_server_key()
+        except IncompatiblePeer as error:
             transport.close()
-            words = one_line(str(error)) or "the connection ended"
-            if "incompatible" in words.lower() and pinned is not None:
+            if pinned is not None and "host key" in str(error):
                 raise Trouble(
                     "trust the machine",
                     self._where,
-                    f"it no longer has the {pinned[0]} host key that was pinned",
+                    f"it has no {pinned[0]} host key any more; {fingerprint(pinned[1])} was pinned. Either it was "
+                    "installed anew, or something else answers in its place; nothing was sent to it",
                     f"If you installed it anew, 'homek8s trust {self._name}'.",
                 ) from None
             raise Trouble(
-                tried,
-                self._where,
-                f"no SSH session came about ({words})",
-                "See whether the machine is overloaded; then try again.",
-                Kind.UNREACHABLE,
+                "connect by SSH", self._where, one_line(str(error)), "Bring its sshd up to date.", Kind.UNREACHABLE
             ) from None
-        except Trouble:
+        except PARAMIKO as error:
             transport.close()
-            raise
-        transport.set_keepalive(_KEEPALIVE_SECONDS)
+            raise self._no_session(error) from None
         return transport
 
-    def _login(self, transport: paramiko.Transport) -> None:
-        tried: list[str] = []
-        offered: tuple[str, ...] = ("publickey", "password")
-        for label, key in self._private_keys():
-            if len(tried) >= _MOST_KEYS:
-                break
-            tried.append(label)
-            try:
-                transport.auth_publickey(self._user, key)
-            except paramiko.BadAuthenticationType as refusal:
-                offered = tuple(refusal.allowed_types)
-                break
-            except paramiko.AuthenticationException:
-                continue
-            return
-        if "password" in offered:
-            name = f"login:{self._name}"
-            with contextlib.suppress(Trouble):
-                for _ in range(3):
-                    password = self._secrets.get(name, f"SSH password of {self._user} on {self._name}")
-                    tried.append("password")
-                    try:
-                        transport.auth_password(self._user, password.reveal())
-                    except paramiko.BadAuthenticationType:
-                        break
-                    except paramiko.AuthenticationException:
-                        if not self._secrets.reject(name):
-                            break
-                        continue
-                    return
-        raise Trouble(
-            f"log in as {self._user}",
+    def _dial_sshd(self) -> socket.socket:
+        try:
+            connection = socket.create_connection((self._address, self._port), _CONNECT_SECONDS)
+        except OSError as error:
+            came_back, do = _no_connection(error)
+            raise Trouble("connect by SSH", self._where, came_back, do, Kind.UNREACHABLE) from None
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):
+            # with the keepalive something is always on its way: a dead machine is noticed after this, not after
+            # the kernel's quarter of an hour
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(DEAD_SECONDS * 1000))
+        return connection
+
+    def _no_channel(self, tried: str, refusal: paramiko.SSHException) -> Trouble:
+        words = refusal.text if isinstance(refusal, paramiko.ChannelException) else str(refusal)
+        return Trouble(
+            tried,
             self._where,
-            f"it accepted none of: {', '.join(tried) or 'no key was found here'}",
-            f"Put one of your public keys into ~{self._user}/.ssh/authorized_keys there, or load the right one into your agent.",
+            f"its sshd opened no session ({one_line(words)})",
+            "Look at MaxSessions in its sshd_config, and whether it is overloaded.",
             Kind.UNREACHABLE,
         )
 
-    def _private_keys(self) -> Iterator[tuple[str, paramiko.PKey]]:
-        with contextlib.suppress(paramiko.SSHException, OSError):
-            for agent_key in paramiko.Agent().get_keys():
-                yield f"agent's {one_line(agent_key.comment or agent_key.get_name(), 60)}", agent_key
-        for identity in self._identities:
-            path = Path(identity).expanduser()
-            if path.is_file():
-                key = self._private_key(path)
-                if key is not None:
-                    yield identity, key
-
-    def _private_key(self, path: Path) -> paramiko.PKey | None:
-        name = f"passphrase:{path}"
-        passphrase: Secret | None = None
-        for _ in range(4):
-            try:
-                return paramiko.PKey.from_path(path, passphrase.reveal() if passphrase else None)
-            except (paramiko.PasswordRequiredException, TypeError):
-                passphrase = self._secrets.get(name, f"passphrase of {path}")
-            except (paramiko.SSHException, ValueError, OSError):
-                if passphrase is None:
-                    return None  # no key that we can read; the others are tried, and the trouble names what was
-                if not self._secrets.reject(name):
-                    break
-                passphrase = self._secrets.get(name, f"passphrase of {path}")
-        raise Trouble(
-            f"open the key {path}",
-            "",
-            "the passphrase is wrong",
-            f"Give the right one ('--secret {name}=...').",
-            Kind.SECRET,
-        )
+    def _no_session(self, error: Exception) -> Trouble:
+        words = "" if isinstance(error, OSError) else one_line(str(error))
+        if "banner" in words or "Indecipherable" in words or "Invalid SSH" in words:
+            came_back = f"something took the connection, but no sshd introduced itself in {_BANNER_SECONDS:g} s"
+            do = "See whether the port is sshd's, and whether the machine is overloaded."
+        elif not words or "No existing session" in words or "Negotiation failed" in words or "timeout" in words.lower():
+            came_back = "its sshd stopped in the middle of the handshake"
+            do = "See whether the machine is overloaded; then try again."
+        else:
+            came_back = f"the SSH handshake failed ({words})"
+            do = "Try again; if it stays so, look at sshd's log on the machine."
+        return Trouble("connect by SSH", self._where, came_back, do, Kind.UNREACHABLE)
 
 
-class _Channel:
-    """A forwarded connection as a `ByteStream`."""
+@dataclass(frozen=True)
+class _Connection:
+    """An open connection and the way to root on it."""
 
-    def __init__(self, channel: paramiko.Channel) -> None:
+    transport: paramiko.Transport
+    become: Become
+
+
+class _ChannelStream:
+    """A connection that the machine made, as a `ByteStream`."""
+
+    def __init__(self, channel: paramiko.Channel, there: str) -> None:
         self._channel = channel
+        self._there = there
 
     def send(self, data: bytes) -> None:
         """Sends all of the bytes."""
-        self._channel.sendall(data)
+        try:
+            self._channel.sendall(data)
+        except (paramiko.SSHException, EOFError) as error:
+            raise ConnectionResetError(errno.ECONNRESET, f"{self._there}: {one_line(str(error))}") from None
 
     def receive(self, limit: int) -> bytes:
-        """Returns up to that many bytes."""
-        return self._channel.recv(limit)
+        """Returns up to that many bytes; empty at the end."""
+        try:
+            return self._channel.recv(limit)
+        except (paramiko.SSHException, EOFError) as error:
+            raise ConnectionResetError(errno.ECONNRESET, f"{self._there}: {one_line(str(error))}") from None
 
     def close(self) -> None:
         """Closes the connection."""
-        self._channel.close()
+        with contextlib.suppress(*PARAMIKO):
+            self._channel.close()
 
 
-def _run(transport: paramiko.Transport, command: str, data: bytes) -> tuple[int, str]:
-    channel = transport.open_session(timeout=_LOGIN_SECONDS)
+def _open_session(transport: paramiko.Transport) -> paramiko.Channel:
     try:
-        channel.settimeout(_LOGIN_SECONDS)
-        channel.exec_command(command)
-        if data:
-            channel.sendall(data)
-        channel.shutdown_write()
-        said = bytearray()
-        while block := channel.recv_stderr(_BLOCK):
-            said += block
-        if not channel.status_event.wait(_LOGIN_SECONDS):
-            raise TimeoutError("sudo did not answer")
-        return channel.recv_exit_status(), said.decode("utf-8", "replace")
-    finally:
-        channel.close()
+        return transport.open_session(timeout=_OPEN_SECONDS)
+    except paramiko.ChannelException:
+        raise
+    except paramiko.SSHException:
+        # sshd answers this at once; a connection that does not is dead, whether anybody noticed or not
+        transport.close()
+        raise
+
+
+def _no_connection(error: OSError) -> tuple[str, str]:
+    if isinstance(error, socket.gaierror):
+        return "the name is not known", "Look at its address in the inventory, or at this console's DNS."
+    if isinstance(error, ConnectionRefusedError):
+        return "the connection was refused", "See whether sshd runs there, at that port."
+    if isinstance(error, TimeoutError):
+        return (
+            f"nobody answered in {_CONNECT_SECONDS:g} s",
+            "See whether it is on, the address is right and no firewall is in between.",
+        )
+    if error.errno == errno.ENETUNREACH:
+        return (
+            "this console has no way into that network",
+            "See whether this console is on the network or VPN it needs.",
+        )
+    if error.errno == errno.EHOSTUNREACH:
+        return "there is no way to that address", "See whether it is on, and on the same network."
+    return one_line(error.strerror or str(error)), "See whether this console is on the network."

@@ -1,0 +1,1 @@
+"""What is sent to machines, what comes back, and the SSH in between."""
