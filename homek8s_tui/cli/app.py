@@ -18,7 +18,7 @@ import click
 import msgspec
 
 from homek8s_tui import __version__
-from homek8s_tui.base.findings import Intent, Severity
+from homek8s_tui.base.findings import Finding, Intent, Severity
 from homek8s_tui.base.safe_text import one_line
 from homek8s_tui.base.troubles import CHANGES, DONE, EXIT_CODES, Kind, Trouble
 from homek8s_tui.cli import printing, wiring
@@ -421,12 +421,11 @@ def _apply(session: Session, world: World, made: Plan, yes: bool, waive: tuple[s
     waived = frozenset(waive)
     blockers = made.blockers(waived)
     if blockers:
-        unreachable = any(finding.id == "unreachable" for finding in blockers)
         click.echo(
             "Nothing was changed: " + "; ".join(f"{finding.name} stands against it" for finding in blockers) + ".",
             err=True,
         )
-        return EXIT_CODES[Kind.UNREACHABLE if unreachable else Kind.FAILED]
+        return _blocked_code(blockers)
     if not yes and made.steps and not _approved_at_prompt(made):
         click.echo("Nothing was changed.")
         return DONE
@@ -466,11 +465,14 @@ def _picture(session: Session) -> overview.Picture:
 
 
 def _plan_code(made: Plan, waived: frozenset[str]) -> int:
-    if any(finding.id == "unreachable" for finding in made.findings):
-        return EXIT_CODES[Kind.UNREACHABLE]
-    if made.blockers(waived):
-        return EXIT_CODES[Kind.FAILED]
-    return CHANGES if made.steps else DONE
+    blockers = made.blockers(waived)
+    return _blocked_code(blockers) if blockers else CHANGES if made.steps else DONE
+
+
+def _blocked_code(blockers: Sequence[Finding]) -> int:
+    found = {finding.id for finding in blockers}
+    kind = Kind.UNREACHABLE if "unreachable" in found else Kind.SECRET if "secret-needed" in found else Kind.FAILED
+    return EXIT_CODES[kind]
 
 
 def _write_private(path: Path, data: bytes) -> None:

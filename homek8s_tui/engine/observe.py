@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from homek8s_tui.base.findings import Finding, Intent, Severity
 from homek8s_tui.base.known import Fresh, Known, Unreachable
-from homek8s_tui.base.troubles import Trouble
+from homek8s_tui.base.troubles import EXIT_CODES, Kind, Trouble
 from homek8s_tui.engine.world import World
 from homek8s_tui.home.artefacts import Download
 from homek8s_tui.home.inventory import Home
@@ -179,5 +179,8 @@ def make_plan(world: World, home: Home, intent: Intent, planner: Planner, parts:
 
 
 def unreachable_finding(host: str, why: Unreachable) -> Finding:
-    """Returns the finding of a machine that could not be observed."""
-    return Finding("unreachable", Severity.BLOCKER, host, f"{host} could not be asked.", why.why)
+    """Returns the finding of a machine that could not be observed; a missing secret has a name of its own."""
+    secret = why.exit_code == EXIT_CODES[Kind.SECRET]
+    return Finding(
+        "secret-needed" if secret else "unreachable", Severity.BLOCKER, host, f"{host} could not be asked.", why.why
+    )

@@ -151,12 +151,12 @@ class Packages(_Operation, frozen=True, kw_only=True, tag=True, forbid_unknown_f
         """The names."""
         return (" ".join(self.names),)
 
-    def wanted(self, outputs: Outputs) -> Wanted:  # noqa: ARG002 - every operation has the same doors
+    def wanted(self, outputs: Outputs) -> Wanted:
         """All of them, or none."""
         word = "installed" if self.installed else "absent"
         return " ".join(f"{name}={word}" for name in self.names)
 
-    def start(self, observed: str) -> str:  # noqa: ARG002
+    def start(self, observed: str) -> str:
         """Any: installing what is half installed is no harm."""
         return "*"
 
@@ -180,11 +180,11 @@ class Unit(_Operation, frozen=True, kw_only=True, tag=True, forbid_unknown_field
         """Name and watched files."""
         return self.unit, " ".join(self.watch)
 
-    def wanted(self, outputs: Outputs) -> Wanted:  # noqa: ARG002
+    def wanted(self, outputs: Outputs) -> Wanted:
         """Enabled or not, active or not, current."""
         return f"{'enabled' if self.enabled else 'disabled'} {'active' if self.active else 'inactive'} current"
 
-    def start(self, observed: str) -> str:  # noqa: ARG002
+    def start(self, observed: str) -> str:
         """Any: packages and other steps bring units along, and a start that was cut off is just started again."""
         return "*"
 
@@ -206,7 +206,7 @@ class User(_Operation, frozen=True, kw_only=True, tag=True, forbid_unknown_field
         """The name."""
         return (self.user,)
 
-    def wanted(self, outputs: Outputs) -> Wanted:  # noqa: ARG002
+    def wanted(self, outputs: Outputs) -> Wanted:
         """Present with that shell and home, or absent."""
         return f"present {self.shell} {self.home}" if self.present else "absent"
 
@@ -236,7 +236,7 @@ class Artefact(_Operation, frozen=True, kw_only=True, tag=True, forbid_unknown_f
         """The path."""
         return (self.path,)
 
-    def wanted(self, outputs: Outputs) -> Wanted:  # noqa: ARG002
+    def wanted(self, outputs: Outputs) -> Wanted:
         """The mode and the download's digest, or absent."""
         return f"file {self.mode} root {self.sha256}" if self.present else "absent"
 
@@ -277,11 +277,11 @@ class Command(_Operation, frozen=True, kw_only=True, tag=True, forbid_unknown_fi
         """The arguments of its own state script."""
         return self.proof[1:]
 
-    def wanted(self, outputs: Outputs) -> Wanted:  # noqa: ARG002
+    def wanted(self, outputs: Outputs) -> Wanted:
         """The state that it declares."""
         return self.ends
 
-    def start(self, observed: str) -> str:  # noqa: ARG002
+    def start(self, observed: str) -> str:
         """Any: its own state script says whether it is still needed."""
         return "*"
 
@@ -297,11 +297,11 @@ class Await(_Operation, frozen=True, kw_only=True, tag=True, forbid_unknown_fiel
         """The check's name."""
         return (self.check.id,)
 
-    def wanted(self, outputs: Outputs) -> Wanted:  # noqa: ARG002
+    def wanted(self, outputs: Outputs) -> Wanted:
         """That it holds."""
         return "holds"
 
-    def start(self, observed: str) -> str:  # noqa: ARG002
+    def start(self, observed: str) -> str:
         """Any."""
         return "*"
 
@@ -344,11 +344,11 @@ class Clear(_Operation, frozen=True, kw_only=True, tag=True, forbid_unknown_fiel
         """The folder."""
         return (self.path,)
 
-    def wanted(self, outputs: Outputs) -> Wanted:  # noqa: ARG002
+    def wanted(self, outputs: Outputs) -> Wanted:
         """Absent."""
         return "absent"
 
-    def start(self, observed: str) -> str:  # noqa: ARG002
+    def start(self, observed: str) -> str:
         """Any: whatever we keep there goes."""
         return "*"
 
