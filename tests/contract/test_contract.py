@@ -251,7 +251,7 @@ def test_a_unit_runs_with_what_its_files_say(machine: Machine) -> None:
 
 
 def test_what_can_not_start_is_a_sentence(machine: Machine) -> None:
-    with pytest.raises(Trouble, match="change unit traefik"):
+    with pytest.raises(Trouble, match="unit traefik"):
         change(machine, Unit(host="proxy", unit="traefik"), ("yes", "yes", "restart"), "*")
 
 
