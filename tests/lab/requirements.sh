@@ -3,7 +3,7 @@
 set -eu
 
 packages="apt-utils ca-certificates conntrack curl debootstrap e2fsprogs gcc iproute2 iputils-ping libc6-dev
-mount netcat-openbsd nftables openssh-client openssl procps shellcheck systemd-container tcpdump util-linux"
+mount netcat-openbsd nftables openssh-client openssh-server openssl procps shellcheck systemd-container tcpdump util-linux"
 
 missing=
 for package in $packages; do
