@@ -23,20 +23,18 @@ from homek8s_tui.base.safe_text import one_line
 from homek8s_tui.base.troubles import CHANGES, DONE, EXIT_CODES, Kind, Trouble
 from homek8s_tui.cli import printing, wiring
 from homek8s_tui.engine.events import Event
-from homek8s_tui.engine.executors import undo_folder
 from homek8s_tui.engine.journal import Done, Journal
-from homek8s_tui.engine.observe import ask_states, make_plan, observe
+from homek8s_tui.engine.observe import make_plan, observe
 from homek8s_tui.engine.run import ApplyRun
+from homek8s_tui.engine.undo import make_undo, newest_undoable
 from homek8s_tui.engine.world import World
 from homek8s_tui.features.overview import view as overview
 from homek8s_tui.features.setup.plans import PARTS, parts
 from homek8s_tui.home import inventory, places
 from homek8s_tui.home.inventory import Home
 from homek8s_tui.hosts.known_hosts import HostKeyQuestion
-from homek8s_tui.plan.builder import PlanBuilder
 from homek8s_tui.plan.model import Approval, Plan, decode, encode
 from homek8s_tui.plan.review import review
-from homek8s_tui.plan.undo import Undoable, plan_undo
 from homek8s_tui.rehearsal.home import RehearsalHome
 
 EPILOG = """Exit codes: 0 done; 1 failed, or the doctor found a blocker; 2 the plan has changes, or the doctor found a
@@ -247,7 +245,8 @@ def undo(session: Session, run: str | None, packages: bool, yes: bool, confirm: 
     """Take a run back: the newest that changed something, unless one is named."""
     home = session.home()
     journal = session.journal()
-    made = _plan_undo(session.world(home), journal, home, run, packages)
+    undone = journal.load(run) if run else newest_undoable(journal, home.name)
+    made = make_undo(session.world(home), undone, packages)
     world = session.world(made.home)
     if made.destroys and yes and confirm != home.name:
         click.echo(review(made), nl=False)
@@ -386,34 +385,6 @@ def _plan_setup(session: Session, world: World, home: Home, stages: str) -> Plan
     chosen = parts(stages)
     intent = Intent("setup", (("stages", ",".join(chosen)),) if chosen else ())
     return make_plan(world, home, intent, wiring.setup_planner(session.kubeconfig(home)), chosen)
-
-
-def _plan_undo(world: World, journal: Journal, home: Home, name: str | None, packages: bool) -> Plan:
-    # the newest run is meant that did something and was not itself an undo
-    candidates = [name] if name else [info.id for info in journal.runs(home.name)]
-    for candidate in candidates:
-        run = journal.load(candidate)
-        changed = {step: done.now for step, done in run.done.items() if done.result == "changed"}
-        if not name and (run.plan.undoes or not changed):
-            continue
-
-        def folder(step: int, run_id: str = run.id) -> str:
-            return undo_folder(run_id, step)
-
-        undoable = Undoable(
-            run.id,
-            run.plan,
-            changed,
-            {(step, key): value for step, done in run.done.items() for key, value in done.outputs},
-            folder,
-        )
-        intent = Intent("undo", (("run", run.id), ("packages", "yes" if packages else "no")))
-        draft = PlanBuilder(run.plan.home, intent, {})
-        plan_undo(undoable, draft, packages)
-        builder = PlanBuilder(run.plan.home, intent, ask_states(world, draft.wanted))
-        plan_undo(undoable, builder, packages)
-        return builder.build(undoes=run.id)
-    raise Trouble("take a run back", "the journal", "there is no run", "'homek8s journal' lists the runs.", Kind.USAGE)
 
 
 def _apply(session: Session, world: World, made: Plan, yes: bool, waive: tuple[str, ...]) -> int:

@@ -21,7 +21,7 @@ from homek8s_tui.plan.operations import (
     User,
 )
 from homek8s_tui.plan.standing import matches
-from homek8s_tui.plan.values import Outputs, places
+from homek8s_tui.plan.values import places
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,6 @@ class Undoable:
     """Its plan."""
     changed: Mapping[int, str]
     """The steps that changed something, with the state each left."""
-    outputs: Outputs
-    """What they gave."""
     folder: Callable[[int], str]
     """Where the machines keep what a step replaced."""
 

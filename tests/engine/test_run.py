@@ -11,15 +11,13 @@ from homek8s_tui.base.findings import Intent
 from homek8s_tui.base.troubles import Kind, Trouble
 from homek8s_tui.cli import wiring
 from homek8s_tui.engine.events import RunEnded, StepEnded
-from homek8s_tui.engine.executors import undo_folder
 from homek8s_tui.engine.journal import Journal
-from homek8s_tui.engine.observe import ask_states, make_plan
+from homek8s_tui.engine.observe import make_plan
 from homek8s_tui.engine.run import ApplyRun
+from homek8s_tui.engine.undo import make_undo, newest_undoable
 from homek8s_tui.engine.world import World
 from homek8s_tui.home.inventory import Home
-from homek8s_tui.plan.builder import PlanBuilder
 from homek8s_tui.plan.model import Approval, Plan
-from homek8s_tui.plan.undo import Undoable, plan_undo
 from homek8s_tui.rehearsal.home import RehearsalHome
 
 
@@ -129,20 +127,7 @@ def test_undo_takes_everything_back_but_what_somebody_changed(stage: Stage) -> N
     plan = stage.plan()
     stage.apply(plan)
     stage.rehearsal.machines["proxy"].write("/etc/traefik/dynamic/homek8s.yml", "mine now")
-    name = stage.journal.runs(stage.home.name)[0].id
-    run = stage.journal.load(name)
-    undoable = Undoable(
-        name,
-        plan,
-        {step: done.now for step, done in run.done.items() if done.result == "changed"},
-        {},
-        lambda step: undo_folder(name, step),
-    )
-    draft = PlanBuilder(stage.home, Intent("undo"), {})
-    plan_undo(undoable, draft, packages=True)
-    builder = PlanBuilder(stage.home, Intent("undo"), ask_states(stage.world, draft.wanted))
-    plan_undo(undoable, builder, packages=True)
-    made = builder.build(undoes=name)
+    made = make_undo(stage.world, newest_undoable(stage.journal, stage.home.name), packages=True)
     assert any("every object of the cluster" in sentence for sentence in made.destroys)
     assert any("homek8s.yml was changed since" in sentence for sentence in made.kept)
     ended, _ = stage.apply(made)
@@ -154,3 +139,16 @@ def test_undo_takes_everything_back_but_what_somebody_changed(stage: Stage) -> N
         assert not machine.users
         assert not any(unit.active or unit.enabled for unit in machine.units.values())
     assert stage.rehearsal.kubeconfig.contexts == {}
+
+
+def test_the_newest_run_to_take_back_changed_something_and_is_no_undo(stage: Stage) -> None:
+    with pytest.raises(Trouble, match="there is no run"):
+        newest_undoable(stage.journal, stage.home.name)
+    stage.apply(stage.plan())
+    first = stage.journal.runs(stage.home.name)[0].id
+    stage.apply(stage.plan())
+    assert stage.journal.runs(stage.home.name)[0].id != first
+    found = newest_undoable(stage.journal, stage.home.name)
+    assert found.id == first
+    stage.apply(make_undo(stage.world, found, packages=False))
+    assert newest_undoable(stage.journal, stage.home.name).id == first
