@@ -13,6 +13,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
@@ -22,20 +23,20 @@ from homek8s_tui.base.findings import Finding, Intent, Severity
 from homek8s_tui.base.safe_text import one_line
 from homek8s_tui.base.troubles import CHANGES, DONE, EXIT_CODES, Kind, Trouble
 from homek8s_tui.cli import printing, wiring
-from homek8s_tui.engine.events import Event
-from homek8s_tui.engine.journal import Done, Journal
-from homek8s_tui.engine.observe import make_plan, observe
-from homek8s_tui.engine.run import ApplyRun
-from homek8s_tui.engine.undo import make_undo, newest_undoable
-from homek8s_tui.engine.world import World
+from homek8s_tui.engine.crash import write_report
+from homek8s_tui.engine.journal import Done
+from homek8s_tui.engine.service import Service
 from homek8s_tui.features.overview import view as overview
 from homek8s_tui.features.setup.plans import PARTS, parts
 from homek8s_tui.home import inventory, places
 from homek8s_tui.home.inventory import Home
 from homek8s_tui.hosts.known_hosts import HostKeyQuestion
-from homek8s_tui.plan.model import Approval, Plan, decode, encode
+from homek8s_tui.plan.model import Plan, decode, encode
 from homek8s_tui.plan.review import review
 from homek8s_tui.rehearsal.home import RehearsalHome
+
+if TYPE_CHECKING:
+    from homek8s_tui.ui.questions import Questions
 
 EPILOG = """Exit codes: 0 done; 1 failed, or the doctor found a blocker; 2 the plan has changes, or the doctor found a
 warning; 3 a machine is not as planned; 4 a machine was not reached; 5 a secret or a host key's approval is needed;
@@ -52,28 +53,34 @@ class Session:
     read_only: bool
     verbose: bool
 
-    def inventory_path(self) -> Path:
-        """Returns the inventory's path."""
-        return inventory.find(self.home_file, Path.cwd(), places.config(os.environ))
-
     def home(self) -> Home:
         """Returns the inventory."""
-        return inventory.load(self.inventory_path())
+        return inventory.load(inventory.find(self.home_file, Path.cwd(), places.config(os.environ)))
 
-    def world(self, home: Home) -> World:
-        """Builds the world."""
+    @functools.cached_property
+    def service(self) -> Service:
+        """The service of the home."""
         person = sys.stdin.isatty() and sys.stderr.isatty()
         secrets = wiring.GivenSecrets(self.secrets, (lambda prompt: getpass.getpass(f"{prompt}: ")) if person else None)
         keys = wiring.host_keys(self.host_keys, _approve_host_key if person else None)
-        return wiring.real_world(home, keys, secrets, self.kubeconfig(home), self.read_only)
+        return wiring.real_service(self.path(), keys, secrets, self.read_only)
 
-    def kubeconfig(self, home: Home) -> str:
-        """Returns the kubeconfig to merge into."""
-        return wiring.kubeconfig_path(home, os.environ)
+    def console(self) -> int:
+        """Opens the console: at the set-up where there is no inventory, else at the home screen."""
+        from homek8s_tui.ui.questions import Questions
 
-    def journal(self) -> Journal:
-        """Opens the journal."""
-        return Journal(places.journal(os.environ))
+        questions = Questions(wiring.GivenSecrets(self.secrets, None), self.host_keys)
+        keys = wiring.host_keys(self.host_keys, questions.approve)
+        path = self.path()
+        service = wiring.real_service(path, keys, questions, self.read_only)
+        return _console(service, "home" if path.is_file() else "setup", questions, self.read_only)
+
+    def path(self) -> Path:
+        """Returns the inventory's path, or where the first one would be written."""
+        try:
+            return inventory.find(self.home_file, Path.cwd(), places.config(os.environ))
+        except Trouble:
+            return Path.cwd() / inventory.FILE_NAME
 
 
 pass_session = click.make_pass_decorator(Session)
@@ -98,7 +105,11 @@ def _pairs(_context: click.Context, option: click.Parameter, values: Sequence[st
     return pairs
 
 
-@click.group(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(
+    invoke_without_command=True,
+    epilog=EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
 @click.version_option(__version__, prog_name="homek8s")
 @click.option(
     "--home",
@@ -134,8 +145,12 @@ def cli(
     read_only: bool,
     verbose: bool,
 ) -> None:
-    """A K3s cluster at home that the internet can reach."""
-    context.obj = Session(home_file, secrets, host_keys, read_only, verbose)
+    """A K3s cluster at home that the internet can reach. Without a command it opens the console."""
+    session = context.obj = Session(home_file, secrets, host_keys, read_only, verbose)
+    if context.invoked_subcommand is None:
+        if not _terminal():
+            raise click.UsageError("the console needs a terminal; 'homek8s --help' lists the commands that do without")
+        context.exit(session.console())
 
 
 @cli.command()
@@ -169,7 +184,7 @@ def schema() -> None:
 def plan(session: Session, what: str, stages: str, output: Path | None, waive: tuple[str, ...]) -> int:
     """Show what would be done, and do nothing."""
     home = session.home()
-    made = _plan_setup(session, session.world(home), home, stages)
+    made = session.service.plan(home, _set_up(stages))
     click.echo(review(made), nl=False)
     if output is not None:
         _write_private(output, encode(made))
@@ -194,9 +209,7 @@ def apply(session: Session, what: str, stages: str, yes: bool, approve: str | No
     if what == "setup":
         if approve:
             raise click.UsageError("--approve goes with a plan's file; for the set-up there is --yes")
-        home = session.home()
-        world = session.world(home)
-        return _apply(session, world, _plan_setup(session, world, home, stages), yes, waive)
+        return _apply(session, session.service.plan(session.home(), _set_up(stages)), yes, waive)
     if yes or stages:
         raise click.UsageError(
             "a plan's file is approved by its digest (--approve) or at the prompt; --yes and --stage are for 'setup'"
@@ -213,7 +226,7 @@ def apply(session: Session, what: str, stages: str, yes: bool, approve: str | No
         ) from None
     if approve and approve != made.digest:
         raise Trouble("apply the plan", what, f"its digest is {made.digest}", "Look at the plan again.", Kind.USAGE)
-    return _apply(session, session.world(made.home), made, bool(approve), waive)
+    return _apply(session, made, bool(approve), waive)
 
 
 @cli.command()
@@ -221,18 +234,14 @@ def apply(session: Session, what: str, stages: str, yes: bool, approve: str | No
 def resume(session: Session) -> int:
     """Go on with the run that was not finished."""
     home = session.home()
-    journal = session.journal()
-    unfinished = next((run for run in journal.runs(home.name) if run.result == "unfinished"), None)
-    if unfinished is None:
+    run = session.service.unfinished(home)
+    if run is None:
         click.echo("No run is unfinished.")
         return DONE
-    run = journal.load(unfinished.id)
-    record = next(record for record in journal.records(run.id) if record.kind == "approved")
-    approval = msgspec.json.decode(record.body, type=Approval)
     # the checksums that the approval pinned are no edit
     if msgspec.structs.replace(run.plan.home, artefacts=home.artefacts) != home:
         click.echo("The inventory was edited since; this run goes on with what was approved.")
-    return _run(session, session.world(run.plan.home), journal, run.plan, approval)
+    return printing.RunPrinter(session.service.resume(run), session.verbose).run()
 
 
 @cli.command()
@@ -244,10 +253,8 @@ def resume(session: Session) -> int:
 def undo(session: Session, run: str | None, packages: bool, yes: bool, confirm: str | None) -> int:
     """Take a run back: the newest that changed something, unless one is named."""
     home = session.home()
-    journal = session.journal()
-    undone = journal.load(run) if run else newest_undoable(journal, home.name)
-    made = make_undo(session.world(home), undone, packages)
-    world = session.world(made.home)
+    asked = (("run", run or ""), ("packages", "yes" if packages else "no"))
+    made = session.service.plan(home, Intent("undo", asked))
     if made.destroys and yes and confirm != home.name:
         click.echo(review(made), nl=False)
         raise Trouble(
@@ -257,7 +264,7 @@ def undo(session: Session, run: str | None, packages: bool, yes: bool, confirm: 
             f"Give '--confirm {home.name}' if that is wanted.",
             Kind.USAGE,
         )
-    return _apply(session, world, made, yes, ())
+    return _apply(session, made, yes, ())
 
 
 @cli.command("journal")
@@ -266,7 +273,7 @@ def undo(session: Session, run: str | None, packages: bool, yes: bool, confirm: 
 @pass_session
 def journal_command(session: Session, run: str | None, as_json: bool) -> None:
     """List the runs, or show one with its steps."""
-    journal = session.journal()
+    journal = session.service.journal
     if run is None:
         runs = journal.runs(session.home().name)
         if as_json:
@@ -341,53 +348,56 @@ def doctor(session: Session, as_json: bool) -> int:
 @pass_session
 def trust(session: Session, machine: str) -> None:
     """Forget a machine's pinned host key, so that its next one is shown and asked about."""
-    home = session.home()
-    if machine not in {host.name for host in home.hosts}:
-        raise Trouble(
-            "find the machine", machine, "the inventory has no such machine", "Look at its names.", Kind.USAGE
-        )
-    host = home.host(machine)
+    host = session.home().host(machine)
     wiring.host_keys({}, None).forget(host.address, host.port)
-    world = session.world(home)
-    world.askers[machine].ask([])
+    session.service.ask(host, [])
     click.echo(f"The host key of {machine} is pinned.")
 
 
 @cli.command()
-def demo() -> int:
-    """Walk the first set-up on a home in memory: the real planner and the real engine, no machine touched."""
+@click.option("--headless", is_flag=True, help="Print the walk, also where there is a terminal.")
+def demo(headless: bool) -> int:
+    """Open the console on a home in memory: the real planner and the real engine, no machine touched.
+
+    Without a terminal it prints the first set-up of such a home.
+    """
     home = inventory.parse(inventory.commented(), "the rehearsal's inventory")
-    rehearsal = RehearsalHome(home, random.token_bytes)
-    with tempfile.TemporaryDirectory() as folder:
-        world = wiring.rehearsed_world(rehearsal, Path(folder))
-        planner = wiring.setup_planner("~/.kube/config")
-        made = make_plan(world, home, Intent("setup"), planner)
+    with tempfile.TemporaryDirectory(prefix="homek8s-demo-") as name:
+        folder = Path(name)
+        if not headless and _terminal():
+            return _console(wiring.demo_service(home, random.token_bytes, folder), "home", note="rehearsal")
+        service = wiring.rehearsed_service(RehearsalHome(home, random.token_bytes), folder)
+        inventory.write_text(service.path, inventory.commented())
+        made = service.plan(home, Intent("setup"))
         click.echo(review(made), nl=False)
         click.echo("\nApproved, in memory only:\n")
-        journal = Journal(Path(folder) / "journal.sqlite")
-        approval = Approval(made.digest, world.who, world.clock.now())
-        ended = ApplyRun(made, approval, world, journal, wiring.ROOMS, lambda event: _echo(event, False)).run()
-        journal.close()
+        code = printing.RunPrinter(service.begin(made), verbose=False).run()
         click.echo("")
-        for line in overview.lines(overview.picture(home, observe(world, home, overview.ROOMS))):
+        for line in overview.lines(overview.picture(home, service.look(home, overview.ROOMS))):
             click.echo(line)
-        again = make_plan(world, home, Intent("setup"), planner)
+        again = service.plan(home, Intent("setup"))
+        service.journal.close()
     click.echo(f"\nPlanned again: {len(again.steps)} steps, {len(again.held)} already so.")
-    return ended.exit_code
+    return code
 
 
-def _echo(event: Event, verbose: bool) -> None:
-    for line in printing.lines(event, verbose):
-        click.echo(line)
+def _console(
+    service: Service, first: str, questions: Questions | None = None, read_only: bool = False, note: str = ""
+) -> int:
+    from homek8s_tui.cli.console import console
+
+    opened = console(service, first, questions, read_only, note)
+    code = opened.run()
+    service.ways.close()
+    return opened.return_code or code or DONE
 
 
-def _plan_setup(session: Session, world: World, home: Home, stages: str) -> Plan:
+def _set_up(stages: str) -> Intent:
     chosen = parts(stages)
-    intent = Intent("setup", (("stages", ",".join(chosen)),) if chosen else ())
-    return make_plan(world, home, intent, wiring.setup_planner(session.kubeconfig(home)), chosen)
+    return Intent("setup", (("stages", ",".join(chosen)),) if chosen else ())
 
 
-def _apply(session: Session, world: World, made: Plan, yes: bool, waive: tuple[str, ...]) -> int:
+def _apply(session: Session, made: Plan, yes: bool, waive: tuple[str, ...]) -> int:
     click.echo(review(made), nl=False)
     waived = frozenset(waive)
     blockers = made.blockers(waived)
@@ -400,8 +410,7 @@ def _apply(session: Session, world: World, made: Plan, yes: bool, waive: tuple[s
     if not yes and made.steps and not _approved_at_prompt(made):
         click.echo("Nothing was changed.")
         return DONE
-    approval = Approval(made.digest, world.who, world.clock.now(), waive)
-    return _run(session, world, session.journal(), made, approval)
+    return printing.RunPrinter(session.service.begin(made, waive), session.verbose).run()
 
 
 def _approved_at_prompt(made: Plan) -> bool:
@@ -421,18 +430,13 @@ def _approved_at_prompt(made: Plan) -> bool:
     return click.confirm("Apply this plan?", default=False)
 
 
-def _run(session: Session, world: World, journal: Journal, made: Plan, approval: Approval) -> int:
-    if made.checksums and not made.undoes:
-        path = session.inventory_path()
-        inventory.save_checksums(path, dict(made.checksums))
-
-    say = functools.partial(_echo, verbose=session.verbose)
-    return ApplyRun(made, approval, world, journal, wiring.ROOMS, say).run().exit_code
-
-
 def _picture(session: Session) -> overview.Picture:
     home = session.home()
-    return overview.picture(home, observe(session.world(home), home, overview.ROOMS))
+    return overview.picture(home, session.service.look(home, overview.ROOMS))
+
+
+def _terminal() -> bool:
+    return sys.stdin.isatty() and sys.stdout.isatty()
 
 
 def _plan_code(made: Plan, waived: frozenset[str]) -> int:
@@ -471,18 +475,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
 
 
-def _report(text: str) -> str:
-    """Keeps a traceback for whoever mends the program, and returns where."""
-    path = places.state(os.environ) / "error.txt"
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-            file.write(text)
-    except OSError:
-        return "and could not write a report of it."
-    return f"what happened is in {path}. Please report it."
-
-
 def _guarded(run: Callable[[], object]) -> int:
     try:
         code = run()
@@ -499,7 +491,9 @@ def _guarded(run: Callable[[], object]) -> int:
         return trouble.exit_code
     except Exception as error:  # noqa: BLE001 - the last line of defence: a traceback is no sentence
         click.echo(
-            f"homek8s met an error of its own ({type(error).__name__}); {_report(traceback.format_exc())}", err=True
+            f"homek8s met an error of its own ({type(error).__name__}); "
+            f"{write_report(places.state(os.environ), traceback.format_exc())}",
+            err=True,
         )
         return EXIT_CODES[Kind.FAILED]
     return code if isinstance(code, int) else DONE

@@ -1,36 +1,80 @@
-"""A run's events as plain lines, the same whether a terminal reads them or a file."""
+"""A run on the command line: plain lines, and on a terminal a last line that tells what goes on now."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import shutil
+import sys
+import threading
+from typing import TextIO
 
-from homek8s_tui.engine.events import Event, Proved, RunEnded, StageBegan, StepBegan, StepEnded, StepSaid
+from homek8s_tui.engine.events import Event
+from homek8s_tui.engine.progress import Progress, lines
+from homek8s_tui.engine.service import LiveRun
 from homek8s_tui.plan.review import title
 
+_TICK = 0.5
+_ERASE = "\r\x1b[2K"
 
-def lines(event: Event, verbose: bool) -> Iterator[str]:
-    """Yields an event's lines.
+
+class RunPrinter:
+    """Prints a run's events as they come.
 
     Args:
-        event: What happened.
-        verbose: Whether a job's own output is shown.
+        run: The run.
+        verbose: Whether the output of jobs is shown, too.
+        out: Where to; what goes on now is told only to a terminal.
     """
-    if isinstance(event, StageBegan):
-        yield f"== {event.stage.title}"
-    elif isinstance(event, StepBegan):
-        yield f"   {event.step.number:>3} {event.step.host:<8} {title(event.step)} ..."
-    elif isinstance(event, StepSaid):
-        if verbose:
-            yield f"       {event.step.host:<8} | {event.line}"
-    elif isinstance(event, StepEnded):
-        yield f"   {event.step.number:>3} {event.step.host:<8} {event.done.result} ({event.done.seconds:.1f} s)"
-        if event.done.trouble:
-            yield f"       {event.done.trouble}"
-    elif isinstance(event, Proved):
-        yield f"   {event.verdict.state.upper():<7} {event.check.title}: {event.verdict.words}"
-        if event.verdict.state == "fails" and event.check.explain:
-            yield f"           {event.check.explain}"
-    elif isinstance(event, RunEnded):
-        yield f"{event.result} after {event.seconds:.1f} s"
-        if event.result == "unfinished":
-            yield "Mend the cause; then 'homek8s resume' goes on where this stopped."
+
+    def __init__(self, run: LiveRun, verbose: bool, out: TextIO | None = None) -> None:
+        self._run = run
+        self._verbose = verbose
+        self._out = out or sys.stdout
+        self._terminal = self._out.isatty()
+        self._guard = threading.Lock()
+        self._ended = threading.Event()
+
+    def run(self) -> int:
+        """Carries the run out and returns its exit code."""
+        self._run.watch = self._print
+        ticking = threading.Thread(target=self._tick, name="progress", daemon=True)
+        if self._terminal:
+            ticking.start()
+        try:
+            return self._run.run().exit_code
+        finally:
+            self._ended.set()
+            if self._terminal:
+                ticking.join()
+                self._write("")
+
+    def _print(self, event: Event) -> None:
+        with self._guard:
+            told = list(lines(event, self._verbose))
+            if told:
+                self._write("\n".join(told) + "\n")
+            if self._terminal and self._run.progress.ended is None:
+                self._write(status_line(self._run.progress, self._run.now(), shutil.get_terminal_size().columns))
+
+    def _tick(self) -> None:
+        while not self._ended.wait(_TICK):
+            with self._guard:
+                if self._run.progress.ended is None:
+                    self._write(status_line(self._run.progress, self._run.now(), shutil.get_terminal_size().columns))
+
+    def _write(self, text: str) -> None:
+        self._out.write(f"{_ERASE}{text}" if self._terminal else text)
+        self._out.flush()
+
+
+def status_line(progress: Progress, now: float, width: int) -> str:
+    """Returns what goes on now: steps done, and on each machine what for how long.
+
+    Args:
+        progress: The run.
+        now: The time, in seconds since the epoch.
+        width: The terminal's columns.
+    """
+    doing = "; ".join(
+        f"{host}: {title(step.step)} {max(0.0, now - step.began):.0f} s" for host, step in progress.running().items()
+    )
+    return f"[{progress.finished}/{len(progress.steps)}] {doing or 'proving that it works'}"[: max(0, width - 1)]

@@ -7,15 +7,20 @@ import os
 import secrets as random
 import shlex
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from homek8s_tui.base.clock import Clock
-from homek8s_tui.base.secrets import Secret
+from homek8s_tui.base.findings import Intent
+from homek8s_tui.base.secrets import Secret, SecretSource
 from homek8s_tui.base.troubles import Kind, Trouble
+from homek8s_tui.engine.command_log import CommandLog, Noted
+from homek8s_tui.engine.discovery import find_machines, own_subnet
 from homek8s_tui.engine.observe import Planner
+from homek8s_tui.engine.service import Service, Ways
 from homek8s_tui.engine.world import World
 from homek8s_tui.features.k3s import facts as k3s
 from homek8s_tui.features.k3s.findings import nodes_ready
@@ -24,11 +29,14 @@ from homek8s_tui.features.proxy.findings import only_these_ports, same_certifica
 from homek8s_tui.features.setup import plans as setup
 from homek8s_tui.features.tunnels import facts as tunnels
 from homek8s_tui.features.tunnels.findings import handshake
-from homek8s_tui.home import places
-from homek8s_tui.home.inventory import Home
+from homek8s_tui.home import inventory, places
+from homek8s_tui.home.inventory import Home, Node, Proxy
 from homek8s_tui.hosts.known_hosts import HostKeyQuestion, HostKeys
 from homek8s_tui.plan.checks import JUDGES, Judge
-from homek8s_tui.rehearsal.home import RehearsalHome
+from homek8s_tui.rehearsal.home import RehearsalClock, RehearsalHome
+
+if TYPE_CHECKING:
+    from homek8s_tui.hosts.ssh import SshHost
 
 REGISTRY: Mapping[str, Judge] = {
     **JUDGES,
@@ -41,6 +49,32 @@ REGISTRY: Mapping[str, Judge] = {
 
 ROOMS = (nodes.ROOM, tunnels.ROOM, k3s.ROOM)
 """Every room that asks anything."""
+
+
+_MOMENT = 0.25
+_LATENCY = 0.12
+
+
+class PacedClock(RehearsalClock):
+    """The rehearsal's clock for people: it goes on by itself, and whoever waits does so for a moment."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._began = time.monotonic()
+
+    def now(self) -> float:
+        """Returns the rehearsal's time."""
+        return super().now() + time.monotonic() - self._began
+
+    def monotonic(self) -> float:
+        """Returns the same."""
+        return self.at + time.monotonic() - self._began
+
+    def wait(self, seconds: float) -> None:
+        """Lets that much of it pass, most of it at once."""
+        really = min(seconds, _MOMENT)
+        time.sleep(really)
+        super().wait(seconds - really)
 
 
 class SystemClock:
@@ -141,27 +175,116 @@ def kubeconfig_path(home: Home, environ: Mapping[str, str]) -> str:
     return named or str(Path("~/.kube/config").expanduser())
 
 
-def real_world(home: Home, keys: HostKeys, secrets: GivenSecrets, kubeconfig: str, read_only: bool) -> World:
-    """Builds the real world. SSH is loaded only now: it takes longer than all the rest of the start."""
-    from homek8s_tui.engine.fetching import WebFetcher
-    from homek8s_tui.engine.kubeconfig import Kubeconfig
-    from homek8s_tui.engine.probing import NetworkProber
-    from homek8s_tui.hosts.ssh import SshHost
+@dataclass
+class Connections:
+    """The machines over SSH, one connection each for as long as this process lives.
 
-    hosts = {host.name: SshHost(host.name, host.address, host.port, host.user, keys, secrets) for host in home.hosts}
-    clock: Clock = SystemClock()
-    return World(
-        askers=hosts,
-        doers=None if read_only else hosts,
-        clock=clock,
-        prober=NetworkProber(hosts, kubeconfig),
-        fetcher=WebFetcher(places.downloads(os.environ)),
-        local=Kubeconfig(),
-        judges=REGISTRY,
-        state=places.state(os.environ),
-        token=lambda: random.token_hex(4),
-        who=getpass.getuser(),
+    Args:
+        keys: The pinned host keys.
+        secrets: Where passphrases and passwords come from.
+        log: Where every exchange is noted.
+        read_only: Whether nothing may be changed.
+    """
+
+    keys: HostKeys
+    secrets: SecretSource
+    log: CommandLog
+    read_only: bool
+    _machines: dict[tuple[str, str, int, str], tuple[SshHost, Noted]] = field(default_factory=dict)
+    _guard: threading.Lock = field(default_factory=threading.Lock)
+
+    def machine(self, host: Proxy | Node) -> Noted:
+        """Returns a machine. SSH is loaded only now: it takes longer than all the rest of the start."""
+        from homek8s_tui.hosts.ssh import SshHost
+
+        with self._guard:
+            key = host.name, host.address, host.port, host.user
+            if key not in self._machines:
+                made = SshHost(host.name, host.address, host.port, host.user, self.keys, self.secrets)
+                self._machines[key] = made, Noted(made, self.log)
+            return self._machines[key][1]
+
+    def close(self) -> None:
+        """Closes them all; nobody is waited for."""
+        for machine, _ in self._machines.values():
+            machine.close()
+
+    def world(self, home: Home) -> World:
+        """Builds the real world of a home."""
+        from homek8s_tui.engine.fetching import WebFetcher
+        from homek8s_tui.engine.kubeconfig import Kubeconfig
+        from homek8s_tui.engine.probing import NetworkProber
+
+        hosts = {host.name: self.machine(host) for host in home.hosts}
+        return World(
+            askers=hosts,
+            doers=None if self.read_only else hosts,
+            clock=self.log.clock,
+            prober=NetworkProber(hosts, kubeconfig_path(home, os.environ)),
+            fetcher=WebFetcher(places.downloads(os.environ)),
+            local=Kubeconfig(),
+            judges=REGISTRY,
+            state=places.state(os.environ),
+            token=lambda: random.token_hex(4),
+            who=getpass.getuser(),
+        )
+
+
+def real_service(path: Path, keys: HostKeys, secrets: SecretSource, read_only: bool) -> Service:
+    """Builds the service of a real home; nothing is connected or loaded before it is used.
+
+    Args:
+        path: The inventory; it need not exist yet.
+        keys: The pinned host keys.
+        secrets: Where passphrases and passwords come from.
+        read_only: Whether nothing may be changed.
+    """
+    log = CommandLog(SystemClock())
+    connections = Connections(keys, secrets, log, read_only)
+    ways = Ways(
+        world=connections.world,
+        machine=connections.machine,
+        planners={"setup": lambda home: setup_planner(kubeconfig_path(home, os.environ))},
+        rooms=ROOMS,
+        find=find_machines,
+        lan=own_subnet,
+        journal=places.journal(os.environ),
+        clock=log.clock,
+        log=log,
+        forget=lambda host: keys.forget(host.address, host.port),
+        close=connections.close,
     )
+    return Service(ways, path)
+
+
+def rehearsed_service(rehearsal: RehearsalHome, folder: Path) -> Service:
+    """Builds the service of a home in memory; planner, engine and journal are the real ones.
+
+    Args:
+        rehearsal: The home.
+        folder: Where its journal and inventory are.
+    """
+    log = CommandLog(rehearsal.clock)
+
+    def world(home: Home) -> World:
+        rehearsal.declare(home)
+        machines = {host.name: Noted(rehearsal.machines[host.name], log) for host in home.hosts}
+        return replace(rehearsed_world(rehearsal, folder), askers=machines, doers=machines)
+
+    ways = Ways(
+        world=world,
+        machine=lambda host: Noted(rehearsal.machine(host), log),
+        planners={"setup": lambda _home: setup_planner("~/.kube/config")},
+        rooms=ROOMS,
+        find=rehearsal.find,
+        lan=lambda: rehearsal.home.lan,
+        journal=folder / "journal.sqlite",
+        clock=rehearsal.clock,
+        log=log,
+        forget=lambda _host: None,
+        close=lambda: None,
+    )
+    return Service(ways, folder / inventory.FILE_NAME)
 
 
 def setup_planner(kubeconfig: str) -> Planner:
@@ -188,3 +311,14 @@ def rehearsed_world(rehearsal: RehearsalHome, state: Path) -> World:
         token=lambda: random.token_hex(4),
         who="rehearsal",
     )
+
+
+def demo_service(home: Home, random_bytes: Callable[[int], bytes], folder: Path) -> Service:
+    """Builds the service of the rehearsal home for people: it takes its moments, and its tunnel is set up already."""
+    rehearsal = RehearsalHome(home, random_bytes, PacedClock())
+    service = rehearsed_service(rehearsal, folder)
+    inventory.write_text(service.path, inventory.commented())
+    service.begin(service.plan(home, Intent("setup", (("stages", "tunnel"),)))).run()
+    for machine in rehearsal.machines.values():
+        machine.latency = _LATENCY
+    return service

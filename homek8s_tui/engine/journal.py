@@ -13,6 +13,8 @@ from typing import Literal
 
 import msgspec
 
+from homek8s_tui.base.findings import Intent
+from homek8s_tui.base.safe_text import one_line
 from homek8s_tui.base.troubles import Kind, Trouble
 from homek8s_tui.plan.model import Approval, Plan, decode, encode
 
@@ -81,6 +83,21 @@ class RunInfo:
     """When it ended; None while it is unfinished."""
     result: RunResult
     """How."""
+    what: str = ""
+    """What was asked for: ``setup``, ``setup (tunnel)``, ``undo of 1a2b3c4d``."""
+
+
+class _Asked(msgspec.Struct):
+    """The head of a plan, of whatever version."""
+
+    intent: Intent
+    undoes: str = ""
+
+    def what(self) -> str:
+        if self.undoes:
+            return f"undo of {one_line(self.undoes, 20)}"
+        stages = self.intent.get("stages")
+        return one_line(f"{self.intent.kind} ({stages})" if stages else self.intent.kind, 60)
 
 
 @dataclass
@@ -97,6 +114,13 @@ class Run:
     """Steps that were begun and have no outcome: nobody knows whether they ran."""
     attempts: dict[int, int] = field(default_factory=dict)
     """How often a step failed."""
+
+
+def _asked(plan: bytes) -> str:
+    try:
+        return msgspec.json.decode(plan, type=_Asked).what()
+    except msgspec.MsgspecError:
+        return "of another version"
 
 
 class Journal:
@@ -166,11 +190,12 @@ class Journal:
         """Returns the runs of a home, newest first."""
         with self._guard:
             rows = self._db.execute(
-                "SELECT id, digest, began, ended, result FROM runs WHERE home = ? ORDER BY began DESC, rowid DESC",
+                "SELECT id, digest, began, ended, result, plan FROM runs WHERE home = ? ORDER BY began DESC, rowid DESC",
                 (home,),
             ).fetchall()
         return [
-            RunInfo(name, digest, began, ended, result or "unfinished") for name, digest, began, ended, result in rows
+            RunInfo(name, digest, began, ended, result or "unfinished", _asked(plan))
+            for name, digest, began, ended, result, plan in rows
         ]
 
     def load(self, run: str) -> Run:

@@ -241,7 +241,11 @@ class ApplyRun:
             "proof",
             0,
             self._world.clock.now(),
-            Done("already" if verdict.state != "fails" else "failed", now=f"{check.title}: {verdict.words}"),
+            Done(
+                "already" if verdict.state != "fails" else "failed",
+                now=f"{check.title}: {verdict.words}",
+                outputs=(("check", check.id), ("state", verdict.state), ("words", verdict.words)),
+            ),
         )
         self._tell(Proved(check, verdict))
         return verdict

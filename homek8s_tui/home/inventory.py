@@ -277,12 +277,15 @@ class _Reading:
         self.reached = 1
         """The line of the newest value read."""
         self.problems: list[tuple[int, str]] = []
+        self.by_field: dict[str, str] = {}
+        """The first problem of each field, by its path."""
         self.lines: dict[str, int] = {}
         """Where each field stands, by its path."""
         self.good: dict[str, Any] = {}
         """The sound scalars by their path, defaults included: so a home is judged even where parts are missing."""
 
     def problem(self, line: int, sentence: str, path: str = "") -> None:
+        self.by_field.setdefault(path, sentence)
         self.problems.append((line or 1, f"{one_line(path, 120)}: {sentence}" if path else sentence))
 
     def bad(self, path: str, sentence: str, other: str = "") -> None:
@@ -579,6 +582,43 @@ def parse(text: str, source_name: str = FILE_NAME) -> Home:
     return msgspec.convert(plain, Home)
 
 
+def read_plain(text: str, source_name: str = FILE_NAME) -> dict[str, Any]:
+    """Reads an inventory's text as mappings, lists and scalars, whether its fields are sound or not.
+
+    Args:
+        text: The YAML.
+        source_name: What to call it in sentences.
+
+    Raises:
+        Trouble: It is no single, plain YAML mapping.
+    """
+    reading = _Reading(text, source_name)
+    items = reading.items()
+    reading.check()
+    return cast("dict[str, Any]", items.plain())
+
+
+def problems(plain: Mapping[str, Any]) -> Mapping[str, str]:
+    """Judges what a form holds, by the same rules as a file.
+
+    Args:
+        plain: Mappings, lists and scalars, as they would stand in the file.
+
+    Returns:
+        The first problem of each field that has one, by the field's path: ``nodes[0].address``; empty if all is sound.
+    """
+    reading = _Reading("", "")
+    reading.field(_item(plain), Home, "")
+    reading.judge()
+    return reading.by_field
+
+
+def _item(plain: Any) -> _Item:
+    if isinstance(plain, Mapping):
+        return _Item({name: _item(value) for name, value in plain.items()})
+    return _Item([_item(value) for value in plain] if isinstance(plain, list | tuple) else plain)
+
+
 def load(path: Path) -> Home:
     """Reads an inventory from a file.
 
@@ -591,10 +631,18 @@ def load(path: Path) -> Home:
     Raises:
         Trouble: The file can't be read, or something is wrong with it.
     """
-    return parse(_text(path), str(path))
+    return parse(read_text(path), str(path))
 
 
-def _text(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """Returns the text of an inventory file.
+
+    Args:
+        path: The inventory.
+
+    Raises:
+        Trouble: The file can't be read, or is no UTF-8 text.
+    """
     try:
         with path.open("rb") as file:
             # A byte past the limit is enough to be refused; the rest of a huge file stays unread.
@@ -685,6 +733,129 @@ def with_checksums(text: str, new: Mapping[str, str], source_name: str = FILE_NA
     return result
 
 
+def edited(text: str, wanted: Mapping[str, Any], source_name: str = FILE_NAME) -> str:
+    """Returns an inventory's text with other values, as a form writes it; all other lines stay byte for byte.
+
+    Like `with_checksums` it splices at the places that ruamel's parser tells: its own round trip moves the comment
+    above a section to the end of the list before it.
+
+    Args:
+        text: The inventory as it is.
+        wanted: All that it shall say. Machines in a list are the same if their names are, or else their addresses.
+        source_name: What to call it in sentences.
+
+    Raises:
+        Trouble: The text can't be edited so, or what came out is no sound inventory.
+    """
+    root = _Reading(text, source_name).items()
+    edits: list[tuple[int, int, str]] = []
+    _edit_mapping(text, root, wanted, edits)
+    result = text
+    for start, end, replacement in sorted(edits, reverse=True):
+        result = result[:start] + replacement + result[end:]
+    if _without_nothing(read_plain(result, source_name)) != _without_nothing(wanted):
+        raise Trouble(
+            "edit the inventory",
+            source_name,
+            "it is written in a way that can't be edited safely, such as with lists in brackets",
+            "Edit it by hand; what was typed here is kept.",
+            Kind.USAGE,
+        )
+    parse(result, source_name)
+    return result
+
+
+def _without_nothing(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        pairs = ((name, _without_nothing(entry)) for name, entry in value.items())
+        return {name: entry for name, entry in pairs if entry not in (None, {})}
+    return [_without_nothing(entry) for entry in value] if isinstance(value, list | tuple) else value
+
+
+def _edit_mapping(text: str, there: _Item, wanted: Mapping[str, Any], edits: list[tuple[int, int, str]]) -> None:
+    column = _column(text, there)
+    edits += [
+        (*_lines_of(text, there.value[name].start, there.value[name].end), "")
+        for name in there.value
+        if name not in wanted and not isinstance(there.value[name].value, dict | list)
+    ]
+    added = []
+    for name, value in wanted.items():
+        old = there.value.get(name)
+        if old is None or (isinstance(value, Mapping | list) and not isinstance(old.value, dict | list)):
+            if value not in (None, {}):
+                added += _block({name: value})
+        elif isinstance(value, Mapping):
+            _edit_mapping(text, old, value, edits)
+        elif isinstance(value, list):
+            _edit_list(text, old, value, edits)
+        elif old.value != value:
+            blank = " " if text[old.start - 1 : old.start] == ":" else ""
+            edits.append((old.start, old.end, f"{blank}{_as_yaml(value)}"))
+    if added:
+        _insert(text, there.end, [" " * column + line for line in added], edits)
+
+
+def _edit_list(text: str, there: _Item, wanted: list[Any], edits: list[tuple[int, int, str]]) -> None:
+    left = [(entry, entry.plain()) for entry in there.value]
+    new = []
+    for entry in wanted:
+        for field in ("name", "address"):
+            same = next((pair for pair in left if pair[1].get(field) == entry.get(field)), None)
+            if same is not None:
+                left.remove(same)
+                _edit_mapping(text, same[0], entry, edits)
+                break
+        else:
+            new.append(entry)
+    for item, _ in left:
+        dash = text.rfind("-", 0, item.start)
+        edits.append((*_lines_of(text, dash, item.end), ""))
+    if new and there.value:
+        first = there.value[0]
+        column = text.rfind("-", 0, first.start) - text.rfind("\n", 0, text.rfind("-", 0, first.start)) - 1
+        lines = [line for entry in new for line in _dashed(entry)]
+        _insert(text, there.end, [" " * column + line for line in lines], edits)
+
+
+def _lines_of(text: str, start: int, end: int) -> tuple[int, int]:
+    """Returns the whole lines that a range touches."""
+    after = text.find("\n", end)
+    return text.rfind("\n", 0, start) + 1, len(text) if after < 0 else after + 1
+
+
+def _insert(text: str, after: int, lines: list[str], edits: list[tuple[int, int, str]]) -> None:
+    ending = "\r\n" if "\r\n" in text else "\n"
+    block = "".join(f"{line}{ending}" for line in lines)
+    # a block's end may be the start of the next line already
+    at = after if text[:after].endswith("\n") else text.find("\n", after) + 1
+    edits.append((at, at, block) if at else (len(text), len(text), ending + block))
+
+
+def _block(value: Mapping[str, Any]) -> list[str]:
+    lines = []
+    for name, entry in value.items():
+        if isinstance(entry, Mapping):
+            lines += [f"{name}:", *(f"  {line}" for line in _block(entry))]
+        elif isinstance(entry, list):
+            lines += [f"{name}:", *(f"  {line}" for each in entry for line in _dashed(each))]
+        else:
+            lines.append(f"{name}: {_as_yaml(entry)}")
+    return lines
+
+
+def _dashed(entry: Mapping[str, Any]) -> list[str]:
+    first, *rest = _block(entry)
+    return [f"- {first}", *(f"  {line}" for line in rest)]
+
+
+def _as_yaml(value: Any) -> str:
+    text = str(value)
+    # what is read back as something else, or is more than a word, stands in quotes
+    plain = re.fullmatch(r"[A-Za-z0-9/~][A-Za-z0-9._/:~+@-]*", text) and not text.endswith(":")
+    return text if plain and (_scalar(text) == value) else f'"{text}"'
+
+
 def _column(text: str, item: _Item) -> int:
     return item.start - (text.rfind("\n", 0, item.start) + 1)
 
@@ -711,14 +882,27 @@ def save_checksums(path: Path, new: Mapping[str, str]) -> None:
     Raises:
         Trouble: The file can't be read, edited or written; it is then as it was.
     """
-    old = _text(path)
+    old = read_text(path)
     text = with_checksums(old, new, str(path))
-    if text == old:
-        return
+    if text != old:
+        write_text(path, text)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes an inventory file, atomically; mode and a symbolic link to the file stay, a new one is the owner's alone.
+
+    Args:
+        path: The inventory.
+        text: All of it.
+
+    Raises:
+        Trouble: The file can't be written; it is then as it was.
+    """
     target = path.resolve()
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
-        mode = target.stat().st_mode & 0o7777
+        target.parent.mkdir(parents=True, exist_ok=True)
+        mode = target.stat().st_mode & 0o7777 if target.exists() else 0o600
         with temporary.open("xb") as file:
             os.fchmod(file.fileno(), mode)
             file.write(text.encode())

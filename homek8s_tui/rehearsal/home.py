@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import ipaddress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from homek8s_tui.engine.service import Found
 from homek8s_tui.home.artefacts import Download
-from homek8s_tui.home.inventory import Home
+from homek8s_tui.home.inventory import Home, Node, Proxy
 from homek8s_tui.hosts.model import Question
 from homek8s_tui.plan.checks import Asked, Http, Port, Probe, Scan, Seen
 from homek8s_tui.rehearsal.machine import Catalogue, Entry, Machine, Shortage, UnitEntry, public_key
 
 _EPOCH = 1_790_000_000.0
 _LAST_SECONDS = 7
+_RENEWED_SECONDS = 120
 
 
 @dataclass
@@ -44,11 +47,12 @@ class RehearsalHome:
     Args:
         home: The inventory.
         random: Where keys come from: a number of bytes.
+        clock: Its time; one that goes on only when somebody waits, unless another is given.
     """
 
-    def __init__(self, home: Home, random: Callable[[int], bytes]) -> None:
+    def __init__(self, home: Home, random: Callable[[int], bytes], clock: RehearsalClock | None = None) -> None:
         self.home = home
-        self.clock = RehearsalClock()
+        self.clock = clock or RehearsalClock()
         self.kubeconfig = RehearsalKubeconfig()
         self._random = random
         catalogue = Catalogue(
@@ -71,7 +75,30 @@ class RehearsalHome:
             },
             starts={"wg-quick@": self._start_tunnel, "traefik": _start_traefik, "k3s": self._start_k3s},
         )
-        self.machines = {host.name: Machine(host.name, self.clock, catalogue, random) for host in home.hosts}
+        self._catalogue = catalogue
+        self.machines = {host.name: self._machine(host.name) for host in home.hosts}
+
+    def declare(self, home: Home) -> None:
+        """Follows an edited inventory: machines are the same by name, new ones are bare."""
+        self.home = home
+        for host in home.hosts:
+            self.machines.setdefault(host.name, self._machine(host.name))
+
+    def machine(self, host: Proxy | Node) -> Machine:
+        """Returns the machine at an address, whatever it is going to be called; a bare one where none is declared."""
+        declared = {known.address: known.name for known in self.home.hosts}
+        name = declared.get(host.address, host.name)
+        return self.machines.setdefault(name, self._machine(name))
+
+    def find(self, subnet: str) -> Iterator[Found]:
+        """Yields the nodes and a machine that is none, as if they answered on the local network."""
+        for node in self.home.nodes:
+            yield Found(node.address, "SSH-2.0-OpenSSH_9.2p1 Debian-2+deb12u7", "Raspberry Pi", f"{node.name}.home")
+        network = ipaddress.IPv4Network(subnet, strict=False)
+        yield Found(str(network.network_address + 30), "SSH-2.0-OpenSSH_8.4p1", "", "nas.home")
+
+    def _machine(self, name: str) -> Machine:
+        return Machine(name, self.clock, self._catalogue, self._random)
 
     def checksums(self, downloads: Iterable[Download]) -> Mapping[str, str]:
         """Returns a made-up digest of each download by its key."""
@@ -152,7 +179,7 @@ class RehearsalHome:
             f"addresses=lo:127.0.0.1/8 eth0:{self.home.host(machine.name).address}/24 ",
             "disk_free_kb=52428800",
             "memory_kb=8388608",
-            f"clock={int(self.clock.at)}",
+            f"clock={int(self.clock.now())}",
             "clock_synchronized=yes",
         ]
         lines += [f"listens=tcp {port} 0.0.0.0 {_program(port, machine)}" for port in sorted(self._ports(machine))]
@@ -165,7 +192,7 @@ class RehearsalHome:
         interface = self._interface(machine)
         if interface is None:
             return "interface=absent\n"
-        lines = ["interface=up", f"now={int(self.clock.at)}", f"mtu={self.home.tunnel.mtu}"]
+        lines = ["interface=up", f"now={int(self.clock.now())}", f"mtu={self.home.tunnel.mtu}"]
         for host in self.home.hosts:
             other = self._interface(self.machines[host.name])
             key = public_key(other.private) if other else ""
@@ -174,10 +201,15 @@ class RehearsalHome:
                 lines += [
                     f"allowed-ips\t{key}\t{interface.peers[key]['AllowedIPs']}",
                     f"endpoints\t{key}\t{host.address}:{self.home.tunnel.port}",
-                    f"latest-handshakes\t{key}\t{int(self.clock.at) - _LAST_SECONDS if joined else 0}",
+                    f"latest-handshakes\t{key}\t{int(self.clock.now()) - self._age(host.name) if joined else 0}",
                     f"transfer\t{key}\t4096\t8192",
                 ]
         return "\n".join(lines) + "\n"
+
+    def _age(self, peer: str) -> int:
+        """Returns how long ago the last handshake was: renewed after two minutes, each peer at its own time."""
+        turn = list(self.machines).index(peer)
+        return (_LAST_SECONDS + 13 * turn + int(self.clock.now() - _EPOCH)) % _RENEWED_SECONDS
 
     def _ping(self, machine: Machine, arguments: Sequence[str]) -> str:
         for host in self.home.hosts:

@@ -94,6 +94,8 @@ class Machine:
     """Whether it is off the network."""
     exchanges: int = 0
     """How many exchanges were made."""
+    latency: float = 0
+    """How long an exchange takes, in seconds of the rehearsal's clock."""
 
     def ask(self, questions: Sequence[Question], seconds: float = 30) -> Answers:
         """Asks all of the questions; see `homek8s_tui.hosts.host.Asker.ask`."""
@@ -208,6 +210,7 @@ class Machine:
 
     def _exchange(self) -> None:
         self.exchanges += 1
+        self.clock.wait(self.latency)
         if self.unplugged:
             raise Trouble(
                 "connect by SSH",

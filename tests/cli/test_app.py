@@ -68,7 +68,7 @@ def test_an_error_of_our_own_is_a_sentence_and_a_report(
     monkeypatch.setattr("homek8s_tui.home.inventory.commented", lambda: 1 / 0)
     assert ended("demo") == 1
     assert "Traceback" not in capsys.readouterr().err
-    report = tmp_path / "state" / "error.txt"
+    report = next((tmp_path / "state").glob("report-*.txt"))
     assert "ZeroDivisionError" in report.read_text()
     assert oct(report.stat().st_mode & 0o777) == "0o600"
 

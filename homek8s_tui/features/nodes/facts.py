@@ -9,7 +9,7 @@ import msgspec
 from homek8s_tui.base.safe_text import one_line
 from homek8s_tui.base.troubles import Trouble
 from homek8s_tui.home.inventory import Home
-from homek8s_tui.hosts.model import Answers, Question
+from homek8s_tui.hosts.model import Answer, Answers, Question
 from homek8s_tui.plan.facts import Room, RoomFacts
 
 NAME = "nodes"
@@ -81,7 +81,20 @@ def parse(home: Home, host: str, answers: Answers) -> RoomFacts:
     Raises:
         Trouble: If it is not what the script prints.
     """
-    answer = answers[NAME]
+    return read(answers[NAME], host, home.tunnel.name)
+
+
+def read(answer: Answer, host: str, own: str) -> RoomFacts:
+    """Reads what the question's script prints.
+
+    Args:
+        answer: The answer.
+        host: The machine.
+        own: The tunnel's interface, which is none of the machine's own.
+
+    Raises:
+        Trouble: If it is not what the script prints.
+    """
     values: dict[str, str] = {}
     listeners: list[Listener] = []
     for line in answer.output.splitlines():
@@ -100,7 +113,6 @@ def parse(home: Home, host: str, answers: Answers) -> RoomFacts:
             "Log in there and look whether 'uname' and 'ss' work.",
         )
     os_words = [*values.get("os", "").split(), "", ""]
-    own = home.tunnel.name
     return RoomFacts(
         Settled(
             architecture=values["architecture"],

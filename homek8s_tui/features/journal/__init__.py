@@ -1,0 +1,1 @@
+"""What was done: every run, its steps, and the way back."""

@@ -1,0 +1,1 @@
+"""What screens share: actions, threads, dialogs, themes, the plan's review and the run's picture."""
