@@ -5,13 +5,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.made
 
-.PHONY: help demo test check fast lab lab-requirements lab-tests lock clean
+.PHONY: help demo test check screens lab lab-requirements lab-tests lock clean
 
 help:
-	@echo "make demo    walk the first set-up on an embedded rehearsal home"
+	@echo "make demo    open the console on an embedded rehearsal home (without a terminal: print its set-up)"
 	@echo "make check   lint, types, import contracts, shell scripts, fast tests"
 	@echo "make test    all of that, and the tests on the lab's machines"
 	@echo "make lab     boot the lab and open a shell in the operator's seat"
+	@echo "make screens render every screen and state anew, to be looked at before it is committed"
 	@echo "make lock    write requirements.lock anew"
 
 $(STAMP): requirements.lock pyproject.toml
@@ -31,6 +32,10 @@ check: $(STAMP)
 	$(BIN)/deptry homek8s_tui
 	tests/lint-scripts
 	$(BIN)/pytest -q -m "not lab" -n 2
+
+screens: $(STAMP)
+	HOMEK8S_RENDER_SCREENS=1 $(BIN)/pytest -q -n 2 tests/screens
+	$(BIN)/python -m tests.screens build/screens
 
 lab-requirements:
 	tests/lab/requirements.sh

@@ -308,7 +308,7 @@ def rehearsed_world(rehearsal: RehearsalHome, state: Path) -> World:
         local=rehearsal.kubeconfig,
         judges=REGISTRY,
         state=state,
-        token=lambda: random.token_hex(4),
+        token=lambda: rehearsal.random(4).hex(),
         who="rehearsal",
     )
 

@@ -54,7 +54,8 @@ class RehearsalHome:
         self.home = home
         self.clock = clock or RehearsalClock()
         self.kubeconfig = RehearsalKubeconfig()
-        self._random = random
+        self.random = random
+        """Where keys, tokens and the names of runs come from."""
         catalogue = Catalogue(
             questions={
                 "nodes": self._nodes,
@@ -98,7 +99,7 @@ class RehearsalHome:
         yield Found(str(network.network_address + 30), "SSH-2.0-OpenSSH_8.4p1", "", "nas.home")
 
     def _machine(self, name: str) -> Machine:
-        return Machine(name, self.clock, self._catalogue, self._random)
+        return Machine(name, self.clock, self._catalogue, self.random)
 
     def checksums(self, downloads: Iterable[Download]) -> Mapping[str, str]:
         """Returns a made-up digest of each download by its key."""
@@ -227,7 +228,7 @@ class RehearsalHome:
         if not machine.active(f"wg-quick@{self.home.tunnel.name}"):
             raise Shortage(f'level=fatal msg="unable to find interface {self.home.tunnel.name}"')
         if machine.name == self.home.server.name and "/etc/rancher/k3s/k3s.yaml" not in machine.files:
-            certificate = base64.b64encode(self._random(48)).decode()
+            certificate = base64.b64encode(self.random(48)).decode()
             machine.write(
                 "/etc/rancher/k3s/k3s.yaml", f"users:\n- user:\n    client-certificate-data: {certificate}\n", "600"
             )
@@ -252,7 +253,7 @@ class RehearsalHome:
     def _token(self, machine: Machine, arguments: Sequence[str]) -> str:
         self._ready(machine, arguments)
         machine.executed.append("k3s token create")
-        return f"K10{hashlib.sha256(b'ca').hexdigest()}::{self._random(3).hex()}.{self._random(8).hex()}\n"
+        return f"K10{hashlib.sha256(b'ca').hexdigest()}::{self.random(3).hex()}.{self.random(8).hex()}\n"
 
     def _join(self, machine: Machine, arguments: Sequence[str], secrets: Sequence[str]) -> str:
         server = self.home.server.name
