@@ -5,14 +5,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.made
 
-.PHONY: help demo test check fast lab lab-requirements lab-tests lock clean
+.PHONY: help demo test check fast lab lab-requirements lab-tests bench lock clean
 
 help:
 	@echo "make demo    walk the first set-up on an embedded rehearsal home"
 	@echo "make check   lint, types, import contracts, shell scripts, fast tests"
 	@echo "make test    all of that, and the tests on the lab's machines"
 	@echo "make lab     boot the lab and open a shell in the operator's seat"
-	@echo "make lock    write requirements.lock anew"
+	@echo "make bench   measure us beside pyinfra and Ansible on the lab's machines"
+	@echo "make lock    write requirements.lock and the benchmarks' requirements anew"
 
 $(STAMP): requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -44,9 +45,16 @@ test: lab-requirements check lab-tests
 lab: $(STAMP) lab-requirements
 	$(BIN)/python -m tests.lab shell
 
+bench: $(STAMP) lab-requirements
+	$(BIN)/python -m tests.lab.kubernetes.build
+	$(BIN)/python -m bench
+
+COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links \
+	--no-header --python-version 3.11
+
 lock: $(STAMP)
-	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-header \
-		--python-version 3.11 --all-extras pyproject.toml -o requirements.lock
+	$(COMPILE) --all-extras pyproject.toml -o requirements.lock
+	$(COMPILE) bench/requirements.in -o bench/requirements.txt
 
 clean:
 	rm -rf $(VENV) dist build
