@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.made
 
-.PHONY: help demo test check screens lab lab-requirements lab-tests lock clean
+.PHONY: help demo test check screens lab lab-requirements lab-tests bench lock clean
 
 help:
 	@echo "make demo    open the console on an embedded rehearsal home (without a terminal: print its set-up)"
@@ -13,7 +13,8 @@ help:
 	@echo "make test    all of that, and the tests on the lab's machines"
 	@echo "make lab     boot the lab and open a shell in the operator's seat"
 	@echo "make screens render every screen and state anew, to be looked at before it is committed"
-	@echo "make lock    write requirements.lock anew"
+	@echo "make bench   measure us beside pyinfra and Ansible on the lab's machines"
+	@echo "make lock    write requirements.lock and the benchmarks' requirements anew"
 
 $(STAMP): requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -49,9 +50,16 @@ test: lab-requirements check lab-tests
 lab: $(STAMP) lab-requirements
 	$(BIN)/python -m tests.lab shell
 
+bench: $(STAMP) lab-requirements
+	$(BIN)/python -m tests.lab.kubernetes.build
+	$(BIN)/python -m bench
+
+COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links \
+	--no-header --python-version 3.11
+
 lock: $(STAMP)
-	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-header \
-		--python-version 3.11 --all-extras pyproject.toml -o requirements.lock
+	$(COMPILE) --all-extras pyproject.toml -o requirements.lock
+	$(COMPILE) bench/requirements.in -o bench/requirements.txt
 
 clean:
 	rm -rf $(VENV) dist build

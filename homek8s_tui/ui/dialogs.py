@@ -97,7 +97,7 @@ class SecretDialog(ModalScreen[Secret | None]):
         with Vertical(classes="dialog"):
             yield Lines([((f"The {self._prompt}", "strong"),)], classes="dialog-title")
             yield Lines([wrong, kept] if self._again else [kept], classes="dialog-body")
-            yield Input(password=True, id="secret")
+            yield Input(password=True, id="secret", compact=True)
             with Horizontal(classes="buttons"):
                 yield Button("Give it", id="give", variant="primary", compact=True)
                 yield Button("Not now", id="leave", compact=True)
@@ -152,8 +152,6 @@ class ApprovalDialog(Dialog):
         lines += [((f"! in spite of {name}", "warn"),) for name in waived]
         lines += [(("✗ lost for good: ", "bad"), (sentence, "plain")) for sentence in plan.destroys]
         lines.append((("Plan ", "dim"), (plan.digest[:16], "dim")))
-        if plan.destroys:
-            lines += [(), (("Type the home's name, ", "plain"), (plan.home.name, "strong"), (", to go on:", "plain"))]
         super().__init__(
             "Take it back?" if plan.undoes else "Apply this plan?",
             lines,
@@ -163,7 +161,13 @@ class ApprovalDialog(Dialog):
     def fields(self) -> ComposeResult:
         """The home's name, where something is destroyed."""
         if self._plan.destroys:
-            yield Input(id="name", placeholder=self._plan.home.name)
+            name: Line = (
+                ("Type the home's name, ", "plain"),
+                (self._plan.home.name, "strong"),
+                (", to go on:", "plain"),
+            )
+            yield Lines([name], classes="dialog-prompt")
+            yield Input(id="name", compact=True)
 
     def on_mount(self) -> None:
         """Gives the focus to the name, or else to the way out."""

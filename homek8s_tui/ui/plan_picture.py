@@ -87,11 +87,7 @@ def rows(plan: Plan, progress: Progress | None, waived: Collection[str] = ()) ->
         gone = finding.name in waived or finding.id in waived
         yield Row(
             f"finding-{number}",
-            (
-                (f"{sign} ", "dim" if gone else tone),
-                (finding.what, "dim" if gone else "plain"),
-                *_waiver(finding, gone),
-            ),
+            (("~ waived: ", "warn"), (finding.what, "dim")) if gone else ((f"{sign} ", tone), (finding.what, "plain")),
         )
     for number, sentence in enumerate(plan.destroys):
         yield Row(f"lost-{number}", (("✗ lost for good: ", "bad"), (sentence, "plain")))
@@ -147,9 +143,9 @@ def summary(plan: Plan, waived: Collection[str] = ()) -> Iterator[Line]:
         f"{len(plan.held)} already so",
     ]
     if len(risky) > destructive:
-        said.append(f"{len(risky) - destructive} interrupt something")
+        said.append(f"{len(risky) - destructive} interrupt")
     if destructive:
-        said.append(f"{destructive} destroy something")
+        said.append(f"{destructive} destroy")
     if blockers:
         names = ", ".join(dict.fromkeys(finding.id for finding in blockers))
         yield (("✗ Not to be applied yet: ", "bad"), (names, "plain"))
@@ -157,7 +153,8 @@ def summary(plan: Plan, waived: Collection[str] = ()) -> Iterator[Line]:
         yield (("✓ Nothing to do: ", "good"), ("everything is as it should be.", "plain"))
     else:
         yield (("▸ To be approved. ", "accent"), ("Nothing has been changed so far.", "plain"))
-    yield ((" · ".join(said), "dim"),)
+    if plan.steps or plan.held:
+        yield ((" · ".join(said), "dim"),)
 
 
 def detail(plan: Plan, row: str, progress: Progress | None, waived: Collection[str] = ()) -> Iterator[Line]:
@@ -208,12 +205,6 @@ def step_detail(step: Step, progress: StepProgress | None) -> Iterator[Line]:
         first = text[:1]
         kind: Tone = "good" if first == "+" else "bad" if first == "-" else "accent" if first in ("$", "@") else "plain"
         yield ((text, kind),)
-
-
-def _waiver(finding: Finding, waived: bool) -> Line:
-    if waived:
-        return (("  waived", "warn"),)
-    return (("  may be waived", "dim"),) if finding.waivable and finding.severity is Severity.BLOCKER else ()
 
 
 def _finding_detail(finding: Finding, waived: Collection[str]) -> Iterator[Line]:

@@ -42,6 +42,7 @@ REPOSITORY_PACKAGES = (
     "open-iscsi",
     "python3-minimal",
     "python3",
+    "python3-apt",
     "curl",
 )
 SOURCE = Path(__file__).resolve().parent

@@ -273,7 +273,7 @@ async def failed_run(stage: Stage) -> None:
 
 async def ask(stage: Stage, what: Callable[[], object]) -> None:
     """Has a thread ask something, and waits for its dialog."""
-    threading.Thread(target=lambda: what(), daemon=True).start()
+    threading.Thread(target=what, daemon=True).start()
     while len(stage.app.screen_stack) < 3:
         await stage.pilot.pause(0.01)
     await stage.pilot.pause()
@@ -306,5 +306,3 @@ async def host_key(stage: Stage) -> None:
         "pi4", "192.168.1.4", 22, "ssh-ed25519", "SHA256:uNiVztksCsDhcc0u9e8BrFFOqCyYyLBF4mIkhn4xjJE"
     )
     await ask(stage, lambda: stage.questions.approve(question))
-
-

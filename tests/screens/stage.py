@@ -35,7 +35,7 @@ class StillClock(RehearsalClock):
 class NoSecrets:
     """Nothing was given on the command line."""
 
-    def get(self, name: str, prompt: str):  # noqa: ANN201 - it never returns
+    def get(self, name: str, prompt: str):
         raise Trouble(f"get the {prompt}", "", "nobody gave it", "")
 
     def reject(self, name: str) -> bool:
@@ -79,7 +79,7 @@ class Stage:
         return "\n".join(strip.text[:width].rstrip() for strip in strips[:height])
 
 
-def one_by_one(hosts, work):  # noqa: ANN001, ANN201 - the shape of what it stands in for
+def one_by_one(hosts, work):
     """Does what `homek8s_tui.engine.observe.side_by_side` does in the order of the machines."""
     results = {}
     for host in hosts:
@@ -126,6 +126,9 @@ async def on_stage(
     number = itertools.count(1)
     rehearsal = RehearsalHome(home, lambda count: bytes((next(number) % 256,)) * count, StillClock())
     service = wiring.rehearsed_service(rehearsal, folder)
+    # a picture must not tell where it was taken
+    monkeypatch.chdir(folder)
+    service.path = Path(inventory.FILE_NAME)
     if text != "":
         inventory.write_text(service.path, text or example)
     if parts is not None:

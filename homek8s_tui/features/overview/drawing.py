@@ -98,25 +98,25 @@ def table(shown: Picture, since: float, old: bool) -> Iterator[Line]:
     """Yields many machines as a table: one row each, and a column for how it sees each other one."""
     names = [machine.name for machine in shown.machines]
     wide = max(len(name) for name in names)
-    columns = [max(7, len(name)) for name in names]
+    columns = [max(5, len(name)) for name in names]
     head = "  ".join(f"{name:<{columns[index]}}" for index, name in enumerate(names))
+    yield (("Handshakes, seconds ago", "dim"),)
     yield ((f"  {'':<{wide}}  {'role':<6}  {'node':<8}  {head}", "dim"),)
     for machine in shown.machines:
         sign, tone = _state(machine, old)
         cells: list[tuple[str, Tone]] = []
         for index, name in enumerate(names):
             label, seen = age(_between(shown, machine.name, name), since, old)
+            label = " ".join(label.split()[:2]).replace("never", "-").replace("unseen", "")
             if name == machine.name:
                 label, seen = "·", "dim"
             cells.append((f"{label:<{columns[index]}}  ", seen))
+        node = (machine.node or "-") if machine.reachable else "no reply"
         yield (
             (f"{sign} ", tone),
             (f"{machine.name:<{wide}}  ", "strong"),
             (f"{machine.role:<6}  ", "plain"),
-            (
-                f"{machine.node or ('' if machine.reachable else 'no reply'):<8}  ",
-                "plain" if machine.reachable else "bad",
-            ),
+            (f"{node:<8}  ", "plain" if machine.reachable else "bad"),
             *cells,
         )
 

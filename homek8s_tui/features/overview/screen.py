@@ -207,7 +207,8 @@ class HomeScreen(ConsoleScreen):
         width = max(40, widget.size.width)
         drawn = draw(self._picture, width, self.size.height >= _ROOMY_ROWS, since, since > _OLD_SECONDS)
         if self._trouble is not None:
-            drawn.insert(0, (("! This is how it was. ", "warn"), (one_line(str(self._trouble), 200), "plain")))
+            why = one_line(f"{self._trouble.where}: {self._trouble.came_back}", 300)
+            drawn.insert(0, (("! This is how it was. ", "warn"), (why[: width - 24], "plain")))
         widget.show(drawn)
 
     def _before(self) -> Iterator[Line]:

@@ -419,10 +419,10 @@ class SetupScreen(WithPlan, ConsoleScreen):
         phase = self.panel.phase
         if self.stage >= _PLAN:
             ended = self.panel.live.progress.ended if self.panel.live else None
-            if phase == "running":
-                self.stage = _APPLY
-            elif phase == "ended" and ended is not None and ended.result == "done":
+            if phase == "ended" and ended is not None and ended.result == "done":
                 self.stage = _PROOFS
+            elif phase in ("running", "ended"):
+                self.stage = _APPLY
             elif phase in ("planning", "review", "trouble"):
                 self.stage = _PLAN
         self._paint_stages()

@@ -24,7 +24,9 @@ mask() {
             *"<secret: $HOST:"*) ;;
             *[=:]*)
                 key=${line%%[=:]*}
-                key=$(printf %s "$key" | tr -d ' \t-')
+                # most keys need no program to take the blanks and dashes out
+                key=${key% }
+                case $key in *[!A-Za-z0-9_]*) key=$(printf %s "$key" | tr -d ' \t-') ;; esac
                 # a line that begins with = or : names no field
                 case ",$FIELDS," in
                     *",${key:-=},"*) line="${line%%[=:]*}= <hidden>" ;;
@@ -47,9 +49,11 @@ state() {
     elif [ ! -f "$1" ]; then
         NOW="special"
     elif [ -n "$FIELDS$PLACES" ]; then
-        digest=$(mask <"$1" | sha256sum)
+        # the dot keeps line ends at the end
+        masked=$(mask <"$1"; printf .)
+        digest=$(printf %s "${masked%.}" | sha256sum)
         NOW="file $(stat -c '%a %U %G' -- "$1") ${digest%% *}"
-        EXTRA=$(mask <"$1" | head -c 65536)
+        EXTRA=$(printf %s "${masked%.}" | head -c 65536)
     else
         digest=$(sha256sum <"$1")
         NOW="file $(stat -c '%a %U %G' -- "$1") ${digest%% *}"

@@ -13,6 +13,7 @@ while [ $# -gt 0 ]; do
         4) state "$1" "$2" "$3" "$4" ;;
         *) echo "a state takes 1 to 4 arguments, not $count" >&2; exit 64 ;;
     esac
-    printf '%s\t%s.\n' "$NOW" "$(printf %s "$EXTRA" | encode)"
+    [ -z "$EXTRA" ] || EXTRA=$(printf %s "$EXTRA" | encode)
+    printf '%s\t%s.\n' "$NOW" "$EXTRA"
     while [ $# -gt "$rest" ]; do shift; done
 done
