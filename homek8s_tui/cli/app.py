@@ -32,7 +32,7 @@ from homek8s_tui.features.overview import view as overview
 from homek8s_tui.features.setup.plans import PARTS, parts
 from homek8s_tui.home import inventory, places
 from homek8s_tui.home.inventory import Home
-from homek8s_tui.hosts.known_hosts import HostKeyQuestion
+from homek8s_tui.hosts.known_hosts import HostKeyQuestion, HostKeys
 from homek8s_tui.plan.builder import PlanBuilder
 from homek8s_tui.plan.model import Approval, Plan, decode, encode
 from homek8s_tui.plan.review import review
@@ -62,12 +62,16 @@ class Session:
         """Returns the inventory."""
         return inventory.load(self.inventory_path())
 
-    def world(self, home: Home) -> World:
-        """Builds the world."""
+    def answers(self) -> tuple[HostKeys, wiring.GivenSecrets]:
+        """Returns who answers for host keys and secrets: the options, and whoever sits here."""
         person = sys.stdin.isatty() and sys.stderr.isatty()
         secrets = wiring.GivenSecrets(self.secrets, (lambda prompt: getpass.getpass(f"{prompt}: ")) if person else None)
         keys = wiring.host_keys(self.host_keys, _approve_host_key if person else None)
-        return wiring.real_world(home, keys, secrets, self.kubeconfig(home), self.read_only)
+        return keys, secrets
+
+    def world(self, home: Home) -> World:
+        """Builds the world."""
+        return wiring.real_world(home, *self.answers(), self.kubeconfig(home), self.read_only)
 
     def kubeconfig(self, home: Home) -> str:
         """Returns the kubeconfig to merge into."""
@@ -341,16 +345,8 @@ def doctor(session: Session, as_json: bool) -> int:
 @click.argument("machine")
 @pass_session
 def trust(session: Session, machine: str) -> None:
-    """Forget a machine's pinned host key, so that its next one is shown and asked about."""
-    home = session.home()
-    if machine not in {host.name for host in home.hosts}:
-        raise Trouble(
-            "find the machine", machine, "the inventory has no such machine", "Look at its names.", Kind.USAGE
-        )
-    host = home.host(machine)
-    wiring.host_keys({}, None).forget(host.address, host.port)
-    world = session.world(home)
-    world.askers[machine].ask([])
+    """Forget the pinned host key of a machine or jump host, so that its next one is shown and asked about."""
+    wiring.trust(session.home(), machine, *session.answers())
     click.echo(f"The host key of {machine} is pinned.")
 
 

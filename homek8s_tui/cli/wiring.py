@@ -142,13 +142,18 @@ def kubeconfig_path(home: Home, environ: Mapping[str, str]) -> str:
 
 
 def real_world(home: Home, keys: HostKeys, secrets: GivenSecrets, kubeconfig: str, read_only: bool) -> World:
-    """Builds the real world. SSH is loaded only now: it takes longer than all the rest of the start."""
+    """Builds the real world. SSH is loaded only now: it takes longer than all the rest of the start.
+
+    Raises:
+        Trouble: If what ``~/.ssh/config`` says of a machine that is declared by it can't be followed.
+    """
     from homek8s_tui.engine.fetching import WebFetcher
     from homek8s_tui.engine.kubeconfig import Kubeconfig
     from homek8s_tui.engine.probing import NetworkProber
-    from homek8s_tui.hosts.ssh import SshHost
+    from homek8s_tui.hosts.ssh_ways import SshHosts
 
-    hosts = {host.name: SshHost(host.name, host.address, host.port, host.user, keys, secrets) for host in home.hosts}
+    ways = SshHosts(keys, secrets).of(home.hosts)
+    hosts = {host.name: ways[host.name] for host in home.hosts}
     clock: Clock = SystemClock()
     return World(
         askers=hosts,
@@ -162,6 +167,29 @@ def real_world(home: Home, keys: HostKeys, secrets: GivenSecrets, kubeconfig: st
         token=lambda: random.token_hex(4),
         who=getpass.getuser(),
     )
+
+
+def trust(home: Home, name: str, keys: HostKeys, secrets: GivenSecrets) -> None:
+    """Forgets a pinned host key and connects, so that the next one is shown and asked about, and pinned.
+
+    Args:
+        home: The home.
+        name: One of its machines, or a jump host as it is written in the inventory or in ``~/.ssh/config``.
+        keys: The pinned host keys.
+        secrets: Where passphrases and passwords come from.
+
+    Raises:
+        Trouble: There is no such machine, it is not reached, or nobody approved its key.
+    """
+    from homek8s_tui.hosts.ssh_ways import SshHosts
+
+    hosts = SshHosts(keys, secrets).of(home.hosts)
+    if name not in hosts:
+        raise Trouble(
+            "find the machine", name, f"the home {home.name} has {', '.join(hosts)}", "Name one of them", Kind.USAGE
+        )
+    hosts[name].forget_key()
+    hosts[name].connect()
 
 
 def setup_planner(kubeconfig: str) -> Planner:
