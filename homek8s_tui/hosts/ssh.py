@@ -107,6 +107,7 @@ class SshHost:
         self._connection: _Connection | None = None
         self._pending: paramiko.Transport | None = None
         self._closed = 0
+        self._failed: Trouble | None = None
         self.exchanges = 0
         """How many exchanges were made: questions, changes, jobs and secrets, not what a login takes."""
 
@@ -325,10 +326,18 @@ class SshHost:
                     raise broken(tried, self._where, str(error)) from None
 
     def _connected(self) -> _Connection:
+        failed = self._failed
         with self._opening:
             connection = self._connection
             if connection is None or not connection.transport.is_active():
-                connection = self._connect()
+                if self._failed is not failed and self._failed is not None:
+                    # whoever waited for that try has its result; behind a dead jump, many would try one by one
+                    raise Trouble(*self._failed.args)
+                try:
+                    connection = self._connect()
+                except Trouble as trouble:
+                    self._failed = trouble
+                    raise
                 self._connection = connection
             return connection
 

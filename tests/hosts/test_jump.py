@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -133,6 +134,38 @@ def test_the_jump_does_not_answer(sshd: Sshd, bastion: Sshd, monkeypatch: pytest
     trouble = trouble_of(sshd.host(name="pi5", jump=bastion.host(name="bastion")))
     assert trouble.where == at_bastion(bastion)
     assert "nobody answered in 5 s" in trouble.came_back
+
+
+def test_a_dead_jump_is_waited_for_once(sshd: Sshd, bastion: Sshd, monkeypatch: pytest.MonkeyPatch) -> None:
+    tries: list[object] = []
+    jump = bastion.host(name="bastion")
+    waiting = threading.Semaphore(0)
+    forward = jump._forward
+
+    def counted(*where: Any) -> Any:
+        waiting.release()
+        return forward(*where)
+
+    def nobody(*_: object) -> socket.socket:
+        tries.append(None)
+        for _ in range(4 if len(tries) == 1 else 1):
+            assert waiting.acquire(timeout=10)
+        time.sleep(0.1)  # the last one is between there and the lock
+        raise TimeoutError
+
+    monkeypatch.setattr(jump, "_forward", counted)
+    monkeypatch.setattr(ssh.socket, "create_connection", nobody)
+    troubles: list[Trouble] = []
+    machines = [sshd.host(name=f"pi{number}", jump=jump) for number in range(4)]
+    threads = [threading.Thread(target=lambda each=each: troubles.append(trouble_of(each))) for each in machines]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(tries) == 1
+    assert {trouble.where for trouble in troubles} == {at_bastion(bastion, machine.name) for machine in machines}
+    trouble_of(machines[0])
+    assert len(tries) == 2
 
 
 def test_the_jump_does_not_let_us_in(sshd: Sshd, bastion: Sshd) -> None:
