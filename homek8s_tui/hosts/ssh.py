@@ -395,7 +395,7 @@ class SshHost:
         pinned = self._keys.pinned(self._address, self._port, self._alias)
         connection = self._dial_sshd() if self._jump is None else self._dial_through(self._jump)
         try:
-            transport = _Transport(connection)
+            transport = _Transport(connection)  # type: ignore[arg-type]  # it does not know that a tunnel will do
         except PARAMIKO as error:
             connection.close()
             raise self._no_session(error) from None
@@ -444,10 +444,10 @@ class SshHost:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(DEAD_SECONDS * 1000))
         return connection
 
-    def _dial_through(self, jump: SshHost) -> paramiko.Channel:
+    def _dial_through(self, jump: SshHost) -> _Tunnel:
         do = f"See whether it is on and sshd runs there, and whether its firewall lets {jump.name} in."
         try:
-            channel = jump._forward(self._address, self._port, _CONNECT_SECONDS)
+            return _Tunnel(jump._forward(self._address, self._port, _CONNECT_SECONDS))
         except Trouble as trouble:
             if not trouble.where or _JUMP_OF in trouble.where:
                 raise
@@ -464,8 +464,6 @@ class SshHost:
             came_back = (
                 f"nobody answered {jump.name} in {_CONNECT_SECONDS:g} s" if waited else f"{jump.name} did not connect"
             )
-        else:
-            return channel
         raise Trouble("connect by SSH", self._where, came_back, do, Kind.UNREACHABLE)
 
     def _no_channel(self, tried: str, refusal: paramiko.SSHException) -> Trouble:
@@ -513,6 +511,25 @@ class _Transport(paramiko.Transport):
         told.get_int()
         self.refusal = told.get_text()
         super()._parse_channel_open_failure(message)  # type: ignore[misc]  # overridden where it is called
+
+
+class _Tunnel:
+    """A channel of the jump's connection, as the socket of the one inside it: all that paramiko asks of one."""
+
+    def __init__(self, channel: paramiko.Channel) -> None:
+        self._channel = channel
+        self.settimeout = channel.settimeout
+        self.send = channel.send
+        self.recv = channel.recv
+
+    @property
+    def _closed(self) -> bool:
+        return self._channel.closed
+
+    def close(self) -> None:
+        """Closes it as a socket closes: without a word about a jump that is gone."""
+        with contextlib.suppress(*PARAMIKO):
+            self._channel.close()
 
 
 class _ChannelStream:
