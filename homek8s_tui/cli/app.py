@@ -347,10 +347,8 @@ def doctor(session: Session, as_json: bool) -> int:
 @click.argument("machine")
 @pass_session
 def trust(session: Session, machine: str) -> None:
-    """Forget a machine's pinned host key, so that its next one is shown and asked about."""
-    host = session.home().host(machine)
-    wiring.host_keys({}, None).forget(host.address, host.port)
-    session.service.ask(host, [])
+    """Forget the pinned host key of a machine or jump host, so that its next one is shown and asked about."""
+    session.service.trust(session.home().hosts, machine)
     click.echo(f"The host key of {machine} is pinned.")
 
 

@@ -9,7 +9,7 @@ import shlex
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,7 +36,7 @@ from homek8s_tui.plan.checks import JUDGES, Judge
 from homek8s_tui.rehearsal.home import RehearsalClock, RehearsalHome
 
 if TYPE_CHECKING:
-    from homek8s_tui.hosts.ssh import SshHost
+    from homek8s_tui.hosts.ssh_ways import SshHosts
 
 REGISTRY: Mapping[str, Judge] = {
     **JUDGES,
@@ -190,32 +190,67 @@ class Connections:
     secrets: SecretSource
     log: CommandLog
     read_only: bool
-    _machines: dict[tuple[str, str, int, str], tuple[SshHost, Noted]] = field(default_factory=dict)
+    _hosts: SshHosts | None = None
+    _noted: dict[int, Noted] = field(default_factory=dict)
     _guard: threading.Lock = field(default_factory=threading.Lock)
 
-    def machine(self, host: Proxy | Node) -> Noted:
-        """Returns a machine. SSH is loaded only now: it takes longer than all the rest of the start."""
-        from homek8s_tui.hosts.ssh import SshHost
+    def of(self, machines: Sequence[Proxy | Node]) -> Mapping[str, Noted]:
+        """Returns machines and the jump hosts before them, by name; the same ones as before where they are.
 
+        SSH is loaded only now: it takes longer than all the rest of the start.
+
+        Raises:
+            Trouble: If what ``~/.ssh/config`` says of a machine that is declared by it can't be followed.
+        """
         with self._guard:
-            key = host.name, host.address, host.port, host.user
-            if key not in self._machines:
-                made = SshHost(host.name, host.address, host.port, host.user, self.keys, self.secrets)
-                self._machines[key] = made, Noted(made, self.log)
-            return self._machines[key][1]
+            hosts = self.ssh().of(machines)
+            # every host is kept for good by the ways, so its identity stays its own
+            return {
+                name: self._noted.setdefault(id(host), Noted(host, self.log, host.name)) for name, host in hosts.items()
+            }
+
+    def ssh(self) -> SshHosts:
+        """Returns the ways to all machines."""
+        if self._hosts is None:
+            from homek8s_tui.hosts.ssh_ways import SshHosts
+
+            self._hosts = SshHosts(self.keys, self.secrets)
+        return self._hosts
+
+    def trust(self, machines: Sequence[Proxy | Node], name: str) -> None:
+        """Forgets a pinned host key and connects, so that the next one is shown and asked about, and pinned.
+
+        Args:
+            machines: The machines of the home.
+            name: One of them, or a jump host as it is written in the inventory or in ``~/.ssh/config``.
+
+        Raises:
+            Trouble: There is no such machine, it is not reached, or nobody approved its key.
+        """
+        hosts = self.ssh().of(machines)
+        if name not in hosts:
+            raise Trouble("find the machine", name, f"there are {', '.join(hosts)}", "Name one of them.", Kind.USAGE)
+        hosts[name].close()
+        hosts[name].forget_key()
+        hosts[name].connect()
 
     def close(self) -> None:
         """Closes them all; nobody is waited for."""
-        for machine, _ in self._machines.values():
-            machine.close()
+        if self._hosts is not None:
+            self._hosts.close()
 
     def world(self, home: Home) -> World:
-        """Builds the real world of a home."""
+        """Builds the real world of a home.
+
+        Raises:
+            Trouble: See `of`.
+        """
         from homek8s_tui.engine.fetching import WebFetcher
         from homek8s_tui.engine.kubeconfig import Kubeconfig
         from homek8s_tui.engine.probing import NetworkProber
 
-        hosts = {host.name: self.machine(host) for host in home.hosts}
+        known = self.of(home.hosts)
+        hosts = {host.name: known[host.name] for host in home.hosts}
         return World(
             askers=hosts,
             doers=None if self.read_only else hosts,
@@ -243,7 +278,7 @@ def real_service(path: Path, keys: HostKeys, secrets: SecretSource, read_only: b
     connections = Connections(keys, secrets, log, read_only)
     ways = Ways(
         world=connections.world,
-        machine=connections.machine,
+        machine=lambda machine, among: connections.of((*among, machine))[machine.name],
         planners={"setup": lambda home: setup_planner(kubeconfig_path(home, os.environ))},
         rooms=ROOMS,
         find=find_machines,
@@ -251,7 +286,7 @@ def real_service(path: Path, keys: HostKeys, secrets: SecretSource, read_only: b
         journal=places.journal(os.environ),
         clock=log.clock,
         log=log,
-        forget=lambda host: keys.forget(host.address, host.port),
+        trust=connections.trust,
         close=connections.close,
     )
     return Service(ways, path)
@@ -268,12 +303,12 @@ def rehearsed_service(rehearsal: RehearsalHome, folder: Path) -> Service:
 
     def world(home: Home) -> World:
         rehearsal.declare(home)
-        machines = {host.name: Noted(rehearsal.machines[host.name], log) for host in home.hosts}
+        machines = {host.name: Noted(rehearsal.machines[host.name], log, host.name) for host in home.hosts}
         return replace(rehearsed_world(rehearsal, folder), askers=machines, doers=machines)
 
     ways = Ways(
         world=world,
-        machine=lambda host: Noted(rehearsal.machine(host), log),
+        machine=lambda machine, _among: Noted(rehearsal.machine(machine), log, machine.name),
         planners={"setup": lambda _home: setup_planner("~/.kube/config")},
         rooms=ROOMS,
         find=rehearsal.find,
@@ -281,7 +316,7 @@ def rehearsed_service(rehearsal: RehearsalHome, folder: Path) -> Service:
         journal=folder / "journal.sqlite",
         clock=rehearsal.clock,
         log=log,
-        forget=lambda _host: None,
+        trust=lambda _machines, _name: None,
         close=lambda: None,
     )
     return Service(ways, folder / inventory.FILE_NAME)

@@ -97,16 +97,18 @@ class Noted:
     Args:
         machine: The machine.
         log: Where they are noted.
+        name: What it is called there.
     """
 
-    def __init__(self, machine: _Both, log: CommandLog) -> None:
+    def __init__(self, machine: _Both, log: CommandLog, name: str) -> None:
         self._machine = machine
         self._log = log
+        self._name = name
 
     @property
     def name(self) -> str:
         """Its name in the inventory."""
-        return self._machine.name
+        return self._name
 
     def ask(self, questions: Sequence[Question], seconds: float = 30) -> Answers:
         """Asks; see `homek8s_tui.hosts.host.Asker.ask`."""

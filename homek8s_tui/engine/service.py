@@ -51,8 +51,9 @@ class Ways:
 
     world: Callable[[Home], World]
     """The world of a home; asked again for the same machines, it keeps their connections."""
-    machine: Callable[[Proxy | Node], Asker]
-    """One machine, also of a home that is not declared yet; its connection is the one that `world` uses later."""
+    machine: Callable[[Proxy | Node, Sequence[Proxy | Node]], Asker]
+    """One machine among others that it may be reached through, also of a home that is not declared yet; its connection
+    is the one that `world` uses later."""
     planners: Mapping[str, Callable[[Home], Planner]]
     """The planners by the intent's kind."""
     rooms: Sequence[Room]
@@ -67,8 +68,9 @@ class Ways:
     """The one clock."""
     log: CommandLog
     """Every exchange with a machine."""
-    forget: Callable[[Proxy | Node], None]
-    """Forgets a machine's pinned host key, so that its next one is shown."""
+    trust: Callable[[Sequence[Proxy | Node], str], None]
+    """Forgets a pinned host key and connects, so that the next one is shown and pinned: of one of these machines, or of
+    a jump host before them."""
     close: Callable[[], None]
     """Closes every connection, at once."""
 
@@ -108,9 +110,19 @@ class Service:
         """Observes a home, one exchange a machine."""
         return observe(self.ways.world(home), home, rooms)
 
-    def ask(self, machine: Proxy | Node, questions: Sequence[Question]) -> Answers:
-        """Asks one machine, logging in if need be: the test of a login that was just typed."""
-        return self.ways.machine(machine).ask(questions)
+    def ask(self, machine: Proxy | Node, questions: Sequence[Question], among: Sequence[Proxy | Node] = ()) -> Answers:
+        """Asks one machine, logging in if need be: the test of a login that was just typed.
+
+        Args:
+            machine: The machine.
+            questions: What to ask; with none, only the login is tried.
+            among: The other machines, which it may be reached through.
+        """
+        return self.ways.machine(machine, among).ask(questions)
+
+    def trust(self, machines: Sequence[Proxy | Node], name: str) -> None:
+        """Forgets a pinned host key and connects, so that the next one is shown and asked about."""
+        self.ways.trust(machines, name)
 
     def find(self, subnet: str) -> Iterator[Found]:
         """Looks for machines in a subnet."""

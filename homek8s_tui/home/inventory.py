@@ -61,6 +61,10 @@ _K3S = r"v1\.[0-9]{1,3}\.[0-9]{1,3}(-rc[0-9]{1,2})?\+k3s[0-9]{1,2}"
 _TRAEFIK = r"v3\.([6-9]|[1-9][0-9])\.[0-9]{1,3}(-(ea|rc)\.[0-9]{1,2})?"  # 3.6 brought health checks for TCP
 _MIRROR = r"https://[A-Za-z0-9.-]{1,253}(:[0-9]{1,5})?(/[A-Za-z0-9._~%+-]+)*"
 _FILE_KEY = "(k3s|traefik)/v[0-9][A-Za-z0-9.+-]{0,40}/[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
+_PORT = "([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
+_ELSEWHERE = rf"[A-Za-z0-9_][A-Za-z0-9_.-]{{0,63}}@[A-Za-z0-9]([A-Za-z0-9.-]{{0,251}}[A-Za-z0-9])?(:{_PORT})?"
+# a name that begins with a dash would be an option to the program that is asked about it
+_CONFIGURED = "[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}"
 _PATH = r"(~/|/)[^\u0000-\u001f\u007f\ud800-\udfff]{1,1000}"
 
 Slug = Annotated[str, _rule("small letters, digits and inner dashes", "[a-z]([a-z0-9-]{0,38}[a-z0-9])?", "home")]
@@ -89,7 +93,22 @@ FileKey = Annotated[
     str, _rule("a file key, such as k3s/v1.36.3+k3s1/k3s-arm64", _FILE_KEY, "k3s/v1.36.3+k3s1/k3s-arm64")
 ]
 Digest = Annotated[str, _rule("a SHA-256 digest: 64 digits 0-9 and a-f", "[0-9a-f]{64}", "0" * 64)]
+Jump = Annotated[
+    str, _rule("a machine of this home, or user@host:port", f"{_LABEL}|{_ELSEWHERE}", "me@bastion.example.org:22")
+]
+ConfigName = Annotated[str, _rule("a name as after Host in ~/.ssh/config", _CONFIGURED, "pi4")]
 FilePath = Annotated[str, _rule("an absolute path, or one that begins with ~/", _PATH, "~/.kube/config")]
+
+
+class Ssh(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How SSH gets to a machine that it can't simply connect to."""
+
+    jump: Jump | None = None
+    """The machine to go through, by SSH as well: one of this home by its name, or user@host:port of another. It has a
+    pinned host key, a login and questions of its own, and has to allow TCP forwarding."""
+    config: ConfigName | None = None
+    """Its name in your ~/.ssh/config. OpenSSH's own client is asked (ssh -G) for HostName, User, Port, keys, agent,
+    HostKeyAlias and ProxyJump; what is written in this file wins. Only SSH uses the HostName, all else the address."""
 
 
 class Proxy(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -99,12 +118,20 @@ class Proxy(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What the machine is called here; names are unique in a home."""
     address: Address
     """Its literal public IPv4 address. Not a name: the tunnels must come up at boot, before DNS."""
-    user: User = "root"
-    """Who to log in as over SSH; root, or someone who may use sudo."""
-    port: Port = 22
-    """Its SSH port."""
+    user: User | None = None
+    """Who to log in as over SSH; root, or someone who may use sudo. When left out, ssh.config's, else root."""
+    port: Port | None = None
+    """Its SSH port; ssh.config's, else 22 when left out. Any other than 22 belongs here all the same: it is the only
+    one besides 80, 443 and 6443 that may be open."""
+    ssh: Ssh = Ssh()
+    """How SSH gets there, where not simply by address."""
     tunnel_address: TunnelAddress | None = None
     """Its address inside the tunnel; the last usable one of the tunnel's subnet when left out."""
+
+    @property
+    def usual_user(self) -> str:
+        """Who logs in where nothing says otherwise."""
+        return "root"
 
 
 class Node(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -116,12 +143,19 @@ class Node(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Its IPv4 address in the home network; reserve it in the router so that it never changes."""
     role: Role
     """"server" for the one machine that runs the control plane, "agent" for all others."""
-    user: User = "pi"
-    """Who to log in as over SSH; root, or someone who may use sudo."""
-    port: Port = 22
-    """Its SSH port."""
+    user: User | None = None
+    """Who to log in as over SSH; root, or someone who may use sudo. When left out, ssh.config's, else pi."""
+    port: Port | None = None
+    """Its SSH port; ssh.config's, else 22 when left out."""
+    ssh: Ssh = Ssh()
+    """How SSH gets there, where not simply by address."""
     tunnel_address: TunnelAddress | None = None
     """Its address inside the tunnel; the next free one, from the first on, when left out."""
+
+    @property
+    def usual_user(self) -> str:
+        """Who logs in where nothing says otherwise."""
+        return "pi"
 
 
 class Tunnel(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -456,6 +490,7 @@ class _Reading:
                     self._inside(path, "lan", networks["lan"], "correct the address, or lan")
         if "tunnel.subnet" in networks:
             self._tunnel(networks["tunnel.subnet"], len(nodes) + 1)
+        self._jumps()
 
     def _of(self, name: str) -> dict[str, Any]:
         """Returns that field of all machines, by its path."""
@@ -478,6 +513,26 @@ class _Reading:
         elif len(servers) > 2:
             more = f"{len(servers)} servers are declared, and more than one is not offered yet"
             self.bad(servers[1], f"{more}; make all but one agents")
+
+    def _jumps(self) -> None:
+        names = {name: path.removesuffix(".name") for path, name in self._of("name").items()}
+        jumps = {path.removesuffix(".ssh.jump"): jump for path, jump in self._of(r"ssh\.jump").items()}
+        onward = {machine: names[jump] for machine, jump in jumps.items() if jump in names}
+        for machine, jump in jumps.items():
+            path = f"{machine}.ssh.jump"
+            own = f"@{self.good.get(f'{machine}.address')}:{self.good.get(f'{machine}.port') or 22}"
+            if onward.get(machine) == machine or f"{jump}:22".endswith((own, f"{own}:22")):
+                self.bad(path, "a machine is not reached through itself; name another one, or leave it out")
+            elif "@" not in jump and jump not in names:
+                said = f'no machine of this home is called "{jump}".{_nearest(jump, names)}'
+                self.bad(path, f"{said} A machine that is not of this home is written user@host:port")
+            else:
+                circle = [machine]
+                while (machine := onward.get(machine, "")) and machine not in circle:
+                    circle.append(machine)
+                if machine == circle[0] == min(circle, key=list(jumps).index):
+                    told = " -> ".join(self.good[f"{each}.name"] for each in [*circle, machine])
+                    self.bad(path, f"the jumps go in a circle ({told}); leave one of them out")
 
     def _network(self, path: str) -> ipaddress.IPv4Network | None:
         if path not in self.good:
@@ -941,10 +996,10 @@ def commented() -> str:
     """Returns an inventory to start from: a sound example, each field under its explanation."""
     example = Home(
         domain="example.org",
-        proxy=Proxy(address="203.0.113.10"),
+        proxy=Proxy(address="203.0.113.10", user="root", port=22),
         nodes=(
-            Node(name="pi4", address="192.168.1.4", role="server"),
-            Node(name="pi5", address="192.168.1.5", role="agent"),
+            Node(name="pi4", address="192.168.1.4", role="server", user="pi", port=22),
+            Node(name="pi5", address="192.168.1.5", role="agent", user="pi", port=22),
         ),
         lan="192.168.1.0/24",
     )
@@ -961,8 +1016,8 @@ def _rendered(value: Struct, indent: str, *, explained: bool) -> Iterator[str]:
             yield from (f"{indent}# {line}" for line in lines)
         part = getattr(value, each.name)
         if isinstance(part, Struct):
-            yield f"{indent}{each.name}:"
-            yield from _rendered(part, indent + "  ", explained=explained)
+            lines = list(_rendered(part, indent + "  ", explained=explained))
+            yield from [f"{indent}{each.name}:", *lines] if lines else []
         elif isinstance(part, tuple):
             yield f"{indent}{each.name}:"
             for index, entry in enumerate(part):
@@ -979,7 +1034,7 @@ def _rendered(value: Struct, indent: str, *, explained: bool) -> Iterator[str]:
 def json_schema() -> bytes:
     """Returns the JSON Schema of an inventory, for editors; the fields' docstrings are its descriptions."""
     schema = msgspec.json.schema(Home)
-    for kind in (Home, Proxy, Node, Tunnel, Versions, Artefacts):
+    for kind in (Home, Proxy, Node, Ssh, Tunnel, Versions, Artefacts):
         properties = schema["$defs"][kind.__name__]["properties"]
         for name, text in _docs(kind).items():
             found = properties[name]

@@ -43,6 +43,9 @@ class Asker(Protocol):
     def ask(self, questions: Sequence[Question], seconds: float = 30) -> Answers:
         """Asks all of the questions in one exchange.
 
+        Without a question this is the trial of a login: it connects, through whatever jump hosts there are, logs in
+        and becomes root.
+
         Args:
             questions: Read-only scripts; their names are unique.
             seconds: The deadline of the whole exchange.

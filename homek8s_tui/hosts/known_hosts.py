@@ -60,15 +60,20 @@ class HostKeys:
         self._path = path
         self._approve = approve
 
-    def pinned(self, address: str, port: int) -> tuple[str, bytes] | None:
+    def pinned(self, address: str, port: int, alias: str = "") -> tuple[str, bytes] | None:
         """Returns the type and the bytes of a machine's pinned key, or None.
+
+        Args:
+            address: Its address.
+            port: Its port.
+            alias: The name that its key is pinned under instead (``HostKeyAlias``, ssh_config(5)).
 
         Raises:
             Trouble: If the file can't be read.
         """
-        return _find(self._lines(), _host(address, port))
+        return _find(self._lines(), _host(address, port, alias))
 
-    def check(self, name: str, address: str, port: int, key_type: str, blob: bytes) -> bool:
+    def check(self, name: str, address: str, port: int, key_type: str, blob: bytes, alias: str = "") -> bool:
         """Accepts a key that is pinned, or that is approved now and pinned for the next time.
 
         Returns:
@@ -77,7 +82,8 @@ class HostKeys:
         Raises:
             Trouble: If another key is pinned, or nobody approved this one.
         """
-        known = self.pinned(address, port)
+        known = self.pinned(address, port, alias)
+        host = _host(address, port, alias)
         question = HostKeyQuestion(name, address, port, key_type, fingerprint(blob))
         if known is not None:
             _compare(question, known, blob)
@@ -94,23 +100,23 @@ class HostKeys:
             )
 
         def pin(lines: list[str]) -> list[str]:
-            meanwhile = _find(lines, _host(address, port))
+            meanwhile = _find(lines, host)
             if meanwhile is not None:
                 # somebody else pinned one while this one was being approved; theirs is not overwritten
                 _compare(question, meanwhile, blob)
                 return lines
-            return [*lines, f"{_host(address, port)} {key_type} {base64.b64encode(blob).decode()}"]
+            return [*lines, f"{host} {key_type} {base64.b64encode(blob).decode()}"]
 
         self._rewrite(pin)
         return True
 
-    def forget(self, address: str, port: int) -> None:
+    def forget(self, address: str, port: int, alias: str = "") -> None:
         """Forgets a machine's key, so that the next one is asked about.
 
         Raises:
             Trouble: If the file can't be written.
         """
-        host = _host(address, port)
+        host = _host(address, port, alias)
         self._rewrite(lambda lines: [line for line in lines if _find([line], host) is None])
 
     def _lines(self) -> list[str]:
@@ -186,6 +192,6 @@ def _compare(question: HostKeyQuestion, known: tuple[str, bytes], blob: bytes) -
     )
 
 
-def _host(address: str, port: int) -> str:
-    # known_hosts writes the port only where it is not 22 (sshd(8), SSH_KNOWN_HOSTS FILE FORMAT)
-    return address if port == 22 else f"[{address}]:{port}"
+def _host(address: str, port: int, alias: str) -> str:
+    # known_hosts writes the port only where it is not 22 (sshd(8), SSH_KNOWN_HOSTS FILE FORMAT), with an alias never
+    return alias or (address if port == 22 else f"[{address}]:{port}")

@@ -7,6 +7,7 @@ import contextlib
 import errno
 import functools
 import logging
+import re
 import secrets as random
 import socket
 import threading
@@ -44,6 +45,11 @@ _KEEPALIVE_SECONDS = 5
 # sshd allows ten sessions a connection (MaxSessions); two are left for whatever else runs on it
 _MOST_SESSIONS = 8
 _BLOCK = 1 << 16
+# until somebody found out how to become root, nothing runs
+_NOBODY = Become("false ")
+_JUMP_OF = ", the jump host of "
+# what the resolver of the jump's libc says (gai_strerror(3))
+_UNKNOWN_NAME = re.compile("name|resol", re.IGNORECASE)
 
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
 logging.getLogger("paramiko").propagate = False  # its tracebacks are no sentences; ours are made from its exceptions
@@ -53,6 +59,8 @@ class SshHost:
     """A machine of the home over SSH; an `Asker` and a `Doer`. Several threads may use it at once.
 
     The connection is opened at the first use and again after it broke; nothing that may have run is repeated.
+    Behind a jump host it is a connection inside the jump's own, which everybody behind it shares; when that one
+    breaks, so do theirs, and each is opened again at its next use.
 
     Args:
         name: Its name in the inventory.
@@ -62,7 +70,10 @@ class SshHost:
         keys: The pinned host keys.
         secrets: Where passphrases and passwords come from.
         identities: Private key files to try after the agent's keys.
-        agent: Whether the keys of the ssh-agent are tried.
+        agent: Whether the keys of the ssh-agent are tried; or the socket of an agent of its own.
+        only: Whether the agent's keys that no key file names are left out.
+        alias: The name that its host key is pinned under, instead of address and port.
+        jump: The machine to go through.
     """
 
     def __init__(
@@ -74,19 +85,29 @@ class SshHost:
         keys: HostKeys,
         secrets: SecretSource,
         identities: Sequence[str | Path] = IDENTITIES,
-        agent: bool = True,
+        agent: bool | str = True,
+        only: bool = False,
+        alias: str = "",
+        jump: SshHost | None = None,
     ) -> None:
         self._name = name
         self._address = address
         self._port = port
-        self._where = f"{name} ({address}:{port})"
-        self._login = Login(user, name, self._where, secrets, [Path(path).expanduser() for path in identities], agent)
+        self._alias = alias
+        self._jump = jump
+        self._where = f"{name} ({address}:{port}{f' through {jump.name}' if jump else ''})"
+        files = [Path(path).expanduser() for path in identities]
+        self._login = Login(user, name, self._where, secrets, files, agent, only)
         self._keys = keys
         self._secrets = secrets
         self._opening = threading.Lock()
+        self._becoming = threading.Lock()
         self._counting = threading.Lock()
         self._sessions = threading.BoundedSemaphore(_MOST_SESSIONS)
         self._connection: _Connection | None = None
+        self._pending: paramiko.Transport | None = None
+        self._closed = 0
+        self._failed: Trouble | None = None
         self.exchanges = 0
         """How many exchanges were made: questions, changes, jobs and secrets, not what a login takes."""
 
@@ -96,10 +117,31 @@ class SshHost:
         return self._name
 
     def close(self) -> None:
-        """Closes the connection; the next use opens another. May be called from any thread."""
+        """Closes the connection, and one that is just being opened; the next use opens another.
+
+        May be called from any thread; whoever is in the middle of something gets a `Trouble`.
+        """
+        self._closed += 1
         connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.transport.close()
+        for transport in (connection.transport if connection else None, self._pending):
+            if transport is not None:
+                transport.close()
+
+    def connect(self) -> None:
+        """Connects and logs in unless that is done; nobody becomes root.
+
+        Raises:
+            Trouble: If the machine, or one on the way to it, is not reached or does not let us in.
+        """
+        self._connected()
+
+    def forget_key(self) -> None:
+        """Forgets its pinned host key, so that its next one is asked about.
+
+        Raises:
+            Trouble: If the store can't be written.
+        """
+        self._keys.forget(self._address, self._port, self._alias)
 
     def ask(self, questions: Sequence[Question], seconds: float = 30) -> Answers:
         """Asks all of the questions in one exchange; see `homek8s_tui.hosts.host.Asker.ask`."""
@@ -109,22 +151,10 @@ class SshHost:
 
     def dial(self, address: str, port: int, seconds: float = 5) -> ByteStream:
         """Opens a connection from the machine; see `homek8s_tui.hosts.host.Asker.dial`."""
-        tried = f"reach {address}:{port} through it"
         there = f"{address}:{port} from {self._name}"
-
-        def open_channel(transport: paramiko.Transport) -> paramiko.Channel:
-            return transport.open_channel("direct-tcpip", (address, port), ("127.0.0.1", 0), timeout=seconds)
-
         try:
-            _, channel = self._open(tried, open_channel)
+            channel = self._forward(address, port, seconds)
         except paramiko.ChannelException as refusal:
-            if refusal.code == paramiko.common.OPEN_FAILED_ADMINISTRATIVELY_PROHIBITED:
-                raise Trouble(
-                    tried,
-                    self._where,
-                    "its sshd forwards no connections",
-                    "Set 'AllowTcpForwarding local' in its sshd_config and reload ssh.",
-                ) from None
             raise ConnectionRefusedError(errno.ECONNREFUSED, f"{there}: {one_line(refusal.text)}") from None
         except paramiko.SSHException as error:
             if "Timeout" in str(error):
@@ -221,7 +251,7 @@ class SshHost:
             )
         try:
             try:
-                connection, channel = self._open(tried, _open_session)
+                connection, channel = self._open(tried, _open_session, self._rooted)
             except paramiko.SSHException as refusal:
                 raise self._no_channel(tried, refusal) from None
             nonce = random.token_hex(16)
@@ -238,8 +268,44 @@ class SshHost:
         finally:
             self._sessions.release()
 
+    def _forward(self, address: str, port: int, seconds: float) -> paramiko.Channel:
+        """Opens a connection from the machine; nobody becomes root there for it.
+
+        Raises:
+            paramiko.SSHException: If nothing came of it.
+            Trouble: If there is no connection to the machine, or its sshd does not allow this.
+        """
+        tried = f"reach {address}:{port} through it"
+
+        def open_channel(transport: _Transport) -> paramiko.Channel:
+            try:
+                return transport.open_channel("direct-tcpip", (address, port), ("127.0.0.1", 0), timeout=seconds)
+            except paramiko.ChannelException as refusal:
+                raise paramiko.ChannelException(refusal.code, transport.refusal or refusal.text) from None
+            except paramiko.SSHException:
+                # it may be that address that does not answer, or the machine itself: any answer shows that it lives
+                with contextlib.suppress(paramiko.ChannelException):
+                    _open_session(transport).close()
+                raise
+
+        try:
+            return self._open(tried, open_channel, self._connected)[1]
+        except paramiko.ChannelException as refusal:
+            if refusal.code != paramiko.common.OPEN_FAILED_ADMINISTRATIVELY_PROHIBITED:
+                raise
+            raise Trouble(
+                tried,
+                self._where,
+                "its sshd forwards no connections",
+                f"Set 'AllowTcpForwarding local' in its sshd_config and reload ssh; see also that neither PermitOpen "
+                f"nor a 'restrict' at {self._login.user}'s key forbids it.",
+            ) from None
+
     def _open(
-        self, tried: str, open_channel: Callable[[paramiko.Transport], paramiko.Channel]
+        self,
+        tried: str,
+        open_channel: Callable[[_Transport], paramiko.Channel],
+        connect: Callable[[], _Connection],
     ) -> tuple[_Connection, paramiko.Channel]:
         """Opens a channel; once more over a new connection if the one that was there turns out to be dead.
 
@@ -249,7 +315,7 @@ class SshHost:
         """
         while True:
             before = self._connection
-            connection = self._connected()
+            connection = connect()
             try:
                 return connection, open_channel(connection.transport)
             except PARAMIKO as error:
@@ -260,33 +326,56 @@ class SshHost:
                     raise broken(tried, self._where, str(error)) from None
 
     def _connected(self) -> _Connection:
+        failed = self._failed
         with self._opening:
             connection = self._connection
             if connection is None or not connection.transport.is_active():
-                connection = self._connect()
+                if self._failed is not failed and self._failed is not None:
+                    # whoever waited for that try has its result; behind a dead jump, many would try one by one
+                    raise Trouble(*self._failed.args)
+                try:
+                    connection = self._connect()
+                except Trouble as trouble:
+                    self._failed = trouble
+                    raise
                 self._connection = connection
             return connection
 
+    def _rooted(self) -> _Connection:
+        """Returns the connection once it is known how to become root on it; a jump host is never asked that."""
+        with self._becoming:
+            while True:
+                before = self._connection
+                connection = self._connected()
+                if connection.become is not _NOBODY:
+                    return connection
+                use = functools.partial(run, connection.transport)
+                try:
+                    connection.become = become(self._login.user, self._name, self._where, use, self._secrets)
+                except paramiko.ChannelException as refusal:
+                    raise self._no_channel("become root", refusal) from None
+                except PARAMIKO as error:
+                    connection.transport.close()
+                    if connection is not before:
+                        raise broken("become root", self._where, str(error)) from None
+
     def _connect(self) -> _Connection:
+        closed = self._closed
         while True:
+            if self._closed != closed:
+                raise broken("connect by SSH", self._where, "it was closed here")
             transport = self._handshake()
             asked = time.monotonic()
             try:
                 key = transport.get_remote_server_key()
-                if self._keys.check(self._name, self._address, self._port, key.get_name(), key.asbytes()):
+                if self._keys.check(self._name, self._address, self._port, key.get_name(), key.asbytes(), self._alias):
                     # somebody looked at the fingerprint, and sshd does not wait for long
                     transport.close()
                     continue
                 self._login.login(transport)
-                found = become(
-                    self._login.user, self._name, self._where, functools.partial(run, transport), self._secrets
-                )
             except Reconnect:
                 transport.close()
                 continue
-            except paramiko.ChannelException as refusal:
-                transport.close()
-                raise self._no_channel("become root", refusal) from None
             except PARAMIKO as error:
                 transport.close()
                 if self._login.asked_at > asked:
@@ -297,17 +386,20 @@ class SshHost:
             except BaseException:
                 transport.close()
                 raise
+            finally:
+                self._pending = None
             transport.set_keepalive(_KEEPALIVE_SECONDS)
-            return _Connection(transport, found)
+            return _Connection(transport)
 
-    def _handshake(self) -> paramiko.Transport:
-        pinned = self._keys.pinned(self._address, self._port)
-        connection = self._dial_sshd()
+    def _handshake(self) -> _Transport:
+        pinned = self._keys.pinned(self._address, self._port, self._alias)
+        connection = self._dial_sshd() if self._jump is None else self._dial_through(self._jump)
         try:
-            transport = paramiko.Transport(connection)
+            transport = _Transport(connection)  # type: ignore[arg-type]  # it does not know that a tunnel will do
         except PARAMIKO as error:
             connection.close()
             raise self._no_session(error) from None
+        self._pending = transport
         transport.banner_timeout = _BANNER_SECONDS
         transport.handshake_timeout = _KEY_EXCHANGE_SECONDS
         transport.auth_timeout = _LOGIN_SECONDS
@@ -352,6 +444,28 @@ class SshHost:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(DEAD_SECONDS * 1000))
         return connection
 
+    def _dial_through(self, jump: SshHost) -> _Tunnel:
+        do = f"See whether it is on and sshd runs there, and whether its firewall lets {jump.name} in."
+        try:
+            return _Tunnel(jump._forward(self._address, self._port, _CONNECT_SECONDS))
+        except Trouble as trouble:
+            if not trouble.where or _JUMP_OF in trouble.where:
+                raise
+            # it is the jump's trouble, and it stands where somebody looks for this machine's
+            where = f"{trouble.where}{_JUMP_OF}{self._name}"
+            raise Trouble(trouble.tried, where, trouble.came_back, trouble.do, trouble.kind) from None
+        except paramiko.ChannelException as refusal:
+            words = one_line(refusal.text, 100)
+            if _UNKNOWN_NAME.search(words):
+                do = f"Look at its address in the inventory, or at the DNS of {jump.name}."
+            came_back = f"{jump.name} could not connect to it ({words})"
+        except paramiko.SSHException as error:
+            waited = "Timeout" in str(error)
+            came_back = (
+                f"nobody answered {jump.name} in {_CONNECT_SECONDS:g} s" if waited else f"{jump.name} did not connect"
+            )
+        raise Trouble("connect by SSH", self._where, came_back, do, Kind.UNREACHABLE)
+
     def _no_channel(self, tried: str, refusal: paramiko.SSHException) -> Trouble:
         words = refusal.text if isinstance(refusal, paramiko.ChannelException) else str(refusal)
         return Trouble(
@@ -376,12 +490,46 @@ class SshHost:
         return Trouble("connect by SSH", self._where, came_back, do, Kind.UNREACHABLE)
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Connection:
-    """An open connection and the way to root on it."""
+    """An open connection and, once somebody needed it, the way to root on it."""
 
-    transport: paramiko.Transport
-    become: Become
+    transport: _Transport
+    become: Become = _NOBODY
+
+
+class _Transport(paramiko.Transport):
+    """A connection that keeps the words with which a channel was refused; paramiko only has words for the code."""
+
+    refusal = ""
+    """Those of the newest refusal."""
+
+    def _parse_channel_open_failure(self, message: paramiko.Message) -> None:
+        # RFC 4254, 5.1: the channel, the reason's code, its description
+        told = paramiko.Message(message.asbytes())
+        told.get_int()
+        told.get_int()
+        self.refusal = told.get_text()
+        super()._parse_channel_open_failure(message)  # type: ignore[misc]  # overridden where it is called
+
+
+class _Tunnel:
+    """A channel of the jump's connection, as the socket of the one inside it: all that paramiko asks of one."""
+
+    def __init__(self, channel: paramiko.Channel) -> None:
+        self._channel = channel
+        self.settimeout = channel.settimeout
+        self.send = channel.send
+        self.recv = channel.recv
+
+    @property
+    def _closed(self) -> bool:
+        return self._channel.closed
+
+    def close(self) -> None:
+        """Closes it as a socket closes: without a word about a jump that is gone."""
+        with contextlib.suppress(*PARAMIKO):
+            self._channel.close()
 
 
 class _ChannelStream:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import struct
 import time
 from collections.abc import Callable, Sequence
@@ -11,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import paramiko
+from paramiko.agent import AgentSSH
 from paramiko.pkey import PublicBlob
 
 from homek8s_tui.base.safe_text import one_line
@@ -52,8 +54,10 @@ class Login:
     """Where passphrases and passwords come from."""
     identities: Sequence[Path]
     """Private key files."""
-    agent: bool
-    """Whether the ssh-agent's keys are tried."""
+    agent: bool | str
+    """Whether the ssh-agent's keys are tried; or the socket of an agent of its own."""
+    only: bool = False
+    """Whether the agent's keys that no key file names are left out."""
     asked_at: float = 0.0
     """When somebody last took their time over a secret (monotonic)."""
     _tried: list[str] = field(default_factory=list)
@@ -148,12 +152,15 @@ class Login:
                     return False
         return False
 
-    def _candidates(self, agent: paramiko.Agent | None) -> list[_Candidate]:
+    def _candidates(self, agent: AgentSSH | None) -> list[_Candidate]:
         public = {path: _public_blob(path) for path in self.identities}
         held = list(agent.get_keys()) if agent is not None else []
+        if self.only:
+            held = [key for key in held if key.asbytes() in public.values()]
         # those that a key file names come first: an agent full of keys would use up the tries
         held.sort(key=lambda key: key.asbytes() not in public.values())
-        files = [path for path in self.identities if path.is_file()]
+        # a public key names one that only the agent has
+        files = [path for path in self.identities if path.is_file() and path.suffix != ".pub"]
         tries = _MOST_KEYS - 1 if files else _MOST_KEYS
         held = held[:tries]
         known = {key.asbytes() for key in held}
@@ -162,11 +169,12 @@ class Login:
         from_agent = [_Candidate(f"{one_line(key.comment or key.get_name(), 60)} (agent)", _given(key)) for key in held]
         return [*from_agent, *(_Candidate(str(path), self._loader(path)) for path in files)][:_MOST_KEYS]
 
-    def _open_agent(self) -> paramiko.Agent | None:
-        if not self.agent or not Path(os.environ.get("SSH_AUTH_SOCK", "/")).is_socket():
+    def _open_agent(self) -> _Agent | None:
+        path = Path(self.agent if isinstance(self.agent, str) else os.environ.get("SSH_AUTH_SOCK", "/"))
+        if not self.agent or not path.is_socket():
             return None
         try:
-            return paramiko.Agent()
+            return _Agent(path)
         except (*PARAMIKO, struct.error, ValueError):
             return None  # one that makes no sense is none
 
@@ -215,6 +223,24 @@ class Login:
         )
 
 
+class _Agent(AgentSSH):
+    """The ssh-agent at a socket; paramiko's own knows only the one that the environment names."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            connection.connect(str(path))
+            self._connect(connection)  # type: ignore[attr-defined]  # as paramiko.Agent itself does
+        except BaseException:
+            connection.close()
+            raise
+
+    def close(self) -> None:
+        """Ends the connection."""
+        self._close()  # type: ignore[attr-defined]  # likewise
+
+
 def _given(key: paramiko.PKey) -> Callable[[], paramiko.PKey | None]:
     return lambda: key
 
@@ -240,8 +266,7 @@ def _is_encrypted(path: Path) -> bool:
 
 
 def _public_blob(path: Path) -> bytes | None:
-    try:
-        blob: bytes = PublicBlob.from_file(f"{path}.pub").key_blob
-    except (*PARAMIKO, ValueError, IndexError):
-        return None
-    return blob
+    with contextlib.suppress(*PARAMIKO, ValueError, IndexError):
+        blob: bytes = PublicBlob.from_file(str(path) if path.suffix == ".pub" else f"{path}.pub").key_blob
+        return blob
+    return None

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from homek8s_tui.base.troubles import Kind, Trouble
 from homek8s_tui.home import inventory
-from homek8s_tui.home.inventory import Artefacts, Home, Node, Proxy, Tunnel, Versions
+from homek8s_tui.home.inventory import Artefacts, Home, Node, Proxy, Ssh, Tunnel, Versions
 
 GOOD = """\
 name: home
@@ -128,6 +128,17 @@ CASES: dict[str, tuple[str, str, str]] = {
     "half a character": ("name: home", 'kubeconfig: "/a\\ud800"', r":1: kubeconfig: found"),
     "half a character in a role": ("role: agent", 'role: "\\ud800"', r":13: nodes\[1\]\.role: found"),
     "user": ("port: 2222", "user: a b", r":5: proxy\.user: found"),
+    "jump as a mapping": ("port: 2222", "ssh: {jump: {}}", r":5: proxy\.ssh\.jump: found a mapping"),
+    "jump of no form": ("port: 2222", "ssh: {jump: 'a b'}", r':5: proxy\.ssh\.jump: found "a b"; it must be a machine of this home, or'),
+    "jump like an option": ("port: 2222", "ssh: {jump: me@-oProxyCommand=x}", r":5: proxy\.ssh\.jump: found"),
+    "jump's port": ("port: 2222", "ssh: {jump: 'me@there:65536'}", r":5: proxy\.ssh\.jump: found"),
+    "jump to nobody": ("port: 2222", "ssh: {jump: pi44}", r':5: proxy\.ssh\.jump: no machine of this home is called "pi44"\. Did you mean "pi4"\? A machine that is not of this home is written user@host:port'),
+    "jump to itself": ("port: 2222", "ssh:\n    jump: proxy", r":6: proxy\.ssh\.jump: a machine is not reached through itself"),
+    "jump to its own address": ("port: 2222", "ssh: {jump: me@203.0.113.10}", r":5: proxy\.ssh\.jump: a machine is not reached through itself"),
+    "jump to its own port": ("port: 2222", "port: 2222\n  ssh: {jump: 'me@203.0.113.10:2222'}", r":6: proxy\.ssh\.jump: a machine is not reached"),
+    "config like an option": ("port: 2222", "ssh: {config: -oProxyCommand=x}", r":5: proxy\.ssh\.config: found"),
+    "config as a switch": ("port: 2222", "ssh: {config: true}", r":5: proxy\.ssh\.config: found true"),
+    "ssh of a typo": ("port: 2222", "ssh: {jmp: pi4}", r':5: proxy\.ssh\.jmp: there is no such field\. Did you mean "jump"'),
     "tag": ("name: home", "name: !!python/object:os.system x", r":1: tags"),
     "anchor": ("name: home", "name: &a home", r":1: anchors"),
     "alias": ("port: 2222", "user: *a", r":5: anchors"),
@@ -215,6 +226,44 @@ def test_sections_with_nothing_in_them_mean_their_defaults() -> None:
     assert (home.tunnel, home.versions, home.artefacts) == (Tunnel(), Versions(), Artefacts())
 
 
+# --- ways by SSH
+
+
+def with_jumps(**jumps: str) -> str:
+    text = GOOD
+    for name, jump in jumps.items():
+        anchor = "  port: 2222\n" if name == "proxy" else f"name: {name}\n"
+        indent = "  " if name == "proxy" else "    "
+        text = text.replace(anchor, f"{anchor}{indent}ssh: {{jump: '{jump}'}}\n")
+    return text
+
+
+@pytest.mark.parametrize("jump", ["pi4", "me@bastion", "Me.X@203.0.113.77:22", "root@Bastion.example.org:65535"])
+def test_jumps_that_are_taken(jump: str) -> None:
+    home = inventory.parse(with_jumps(pi5=jump, proxy="pi5"))
+    assert [host.ssh.jump for host in home.hosts] == ["pi5", None, jump]
+
+
+@pytest.mark.parametrize(
+    ("jumps", "line", "told"),
+    [
+        ({"pi4": "pi5", "pi5": "pi4"}, 9, r"nodes\[0\].*\(pi4 -> pi5 -> pi4\)"),
+        ({"proxy": "pi4", "pi4": "pi5", "pi5": "proxy"}, 6, r"proxy.*\(proxy -> pi4 -> pi5 -> proxy\)"),
+        ({"proxy": "pi4", "pi4": "pi5", "pi5": "pi4"}, 10, r"nodes\[0\].*\(pi4 -> pi5 -> pi4\)"),
+    ],
+)
+def test_a_circle_of_jumps_is_told_once(jumps: dict[str, str], line: int, told: str) -> None:
+    said = refusal(with_jumps(**jumps))
+    assert re.fullmatch(rf"homek8s\.yaml:{line}: {told}; leave one of them out", said)
+
+
+def test_what_nobody_wrote_is_left_to_the_ssh_configuration() -> None:
+    home = inventory.parse(GOOD.replace("port: 2222", "ssh: {config: My-VPS_1.lan}"))
+    assert home.proxy == Proxy(address="203.0.113.10", ssh=Ssh(config="My-VPS_1.lan"))
+    assert (home.proxy.user, home.proxy.port, home.proxy.usual_user) == (None, None, "root")
+    assert home.server.usual_user == "pi"
+
+
 # --- tunnel addresses
 
 
@@ -282,7 +331,7 @@ PIECES = [*GOOD.split("\n"), "\t", "&a", "*a", "!!", "{", "}", "[", "]", ": ", "
           "\\U", "? ", "\x85", "\ufeff", "%TAG", "...", "\r"]  # fmt: skip
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20) | st.sampled_from(GOOD.split())
 NAMES = st.sampled_from(
-    [each.name for kind in (Home, Proxy, Node, Tunnel, Artefacts) for each in msgspec.structs.fields(kind)]
+    [each.name for kind in (Home, Proxy, Node, Ssh, Tunnel, Artefacts) for each in msgspec.structs.fields(kind)]
 )
 STRUCTURES = st.recursive(
     SCALARS,
@@ -492,7 +541,7 @@ def test_the_example_is_sound_and_explains_every_field() -> None:
     text = inventory.commented()
     home = inventory.parse(text)
     assert home.server.name == "pi4"
-    for kind in (Home, Proxy, Node, Tunnel, Versions, Artefacts):
+    for kind in (Home, Proxy, Node, Ssh, Tunnel, Versions, Artefacts):
         names = {each.name for each in msgspec.structs.fields(kind)}
         assert set(inventory._docs(kind)) == names
         flat = " ".join(text.replace("#", " ").split())
@@ -502,7 +551,7 @@ def test_the_example_is_sound_and_explains_every_field() -> None:
 
 
 def test_the_example_s_optional_lines_are_sound_when_uncommented() -> None:
-    text = re.sub(r"# ((mirror|kubeconfig): )", r"\1", inventory.commented())
+    text = re.sub(r"# ((mirror|kubeconfig|jump|config): )", r"\1", inventory.commented())
     assert text != inventory.commented()
     assert inventory.parse(text).kubeconfig == "~/.kube/config"
 
@@ -553,7 +602,7 @@ def test_the_schema_takes_what_parse_takes_and_describes_every_field() -> None:
                  "digest", "http mirror", "mapping for a list", "nothing", "file key"):  # fmt: skip
         old, new, _ = CASES[case]
         assert not conforms(plain(GOOD.replace(old, new, 1)), schema, schema), case
-    for kind in (Home, Proxy, Node, Tunnel, Versions, Artefacts):
+    for kind in (Home, Proxy, Node, Ssh, Tunnel, Versions, Artefacts):
         for name, found in schema["$defs"][kind.__name__]["properties"].items():
             assert found["description"] == inventory._docs(kind)[name]
 

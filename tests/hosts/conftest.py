@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from .sshd import sshd
+from .sshd import bastion, sshd
 
-__all__ = ["sshd"]
+__all__ = ["bastion", "sshd"]

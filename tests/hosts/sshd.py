@@ -10,6 +10,7 @@ import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -125,10 +126,18 @@ class Sshd:
             else:
                 return self
 
-    def host(self, secrets: Secrets | None = None, user: str = "root", agent: bool = False, identities: Sequence[Path] | None = None) -> SshHost:  # fmt: skip
-        """Returns the machine behind it."""
+    def host(
+        self,
+        secrets: Secrets | None = None,
+        user: str = "root",
+        agent: bool | str = False,
+        identities: Sequence[Path] | None = None,
+        name: str = "pi4",
+        **way: Any,
+    ) -> SshHost:
+        """Returns the machine behind it; `way` is how to get there."""
         files = [self.identity] if identities is None else identities
-        host = SshHost("pi4", "127.0.0.1", self.port, user, self.keys, secrets or Secrets(), files, agent)
+        host = SshHost(name, "127.0.0.1", self.port, user, self.keys, secrets or Secrets(), files, agent, **way)
         self._hosts.append(host)
         return host
 
@@ -171,6 +180,17 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
     return port
+
+
+@pytest.fixture
+def bastion(tmp_path: Path) -> Iterator[Sshd]:
+    """Another one, to go through."""
+    require()
+    folder = tmp_path / "bastion"
+    folder.mkdir()
+    server = Sshd(folder)
+    yield server
+    server.stop()
 
 
 @pytest.fixture

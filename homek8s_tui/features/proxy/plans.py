@@ -143,10 +143,10 @@ def prove_proxy(home: Home, b: PlanBuilder) -> None:
     b.prove(
         Check(
             id="only-these-ports",
-            title=f"nothing on {home.proxy.name} accepts TCP but {home.proxy.port} (SSH), 80, 443 and 6443",
+            title=f"nothing on {home.proxy.name} accepts TCP but {home.proxy.port or 22} (SSH), 80, 443 and 6443",
             probes=(Scan(CONSOLE, address, _SUSPECTS),),
             judge="only-these-ports",
-            expect=(str(home.proxy.port), "80", "443", "6443"),
+            expect=(str(home.proxy.port or 22), "80", "443", "6443"),
             explain="Stop what listens there, bind it to the tunnel's address, or close the port in the provider's firewall.",
         )
     )

@@ -9,8 +9,9 @@ from typing import Any
 import msgspec
 
 from homek8s_tui.home import inventory
-from homek8s_tui.home.inventory import Home, Node, Proxy
+from homek8s_tui.home.inventory import Node, Proxy, Ssh
 
+_USUAL = ("root", "pi")
 MACHINE_FIELDS = ("name", "address", "user", "port")
 """The fields of a machine in the form."""
 
@@ -28,6 +29,8 @@ class MachineDraft(msgspec.Struct):
     """The port of its sshd."""
     server: bool = False
     """Whether it runs the control plane; of nodes only."""
+    ssh: dict[str, Any] | None = None
+    """How SSH gets there, as it stands in the inventory; the form does not show it."""
 
     def machine(self, path: str, problems: Mapping[str, str]) -> Proxy | Node | None:
         """Returns it as a machine to log in to, once what that takes is sound.
@@ -36,9 +39,17 @@ class MachineDraft(msgspec.Struct):
             path: Its path among the problems: ``proxy`` or ``nodes[0]``.
             problems: What is wrong with the draft.
         """
-        if any(f"{path}.{field}" in problems for field in MACHINE_FIELDS) or not self.address:
+        wrong = any(problem.startswith(f"{path}.ssh") for problem in problems)
+        if wrong or any(f"{path}.{field}" in problems for field in MACHINE_FIELDS) or not self.address:
             return None
-        plain: dict[str, Any] = {"address": self.address, "user": self.user, "port": int(self.port or 22)}
+        plain: dict[str, Any] = {"address": self.address}
+        # with ~/.ssh/config in between, a default that nobody wrote must not win over what it says
+        if not (self.ssh or {}).get("config") or self.user not in _USUAL:
+            plain["user"] = self.user or None
+        if not (self.ssh or {}).get("config") or self.port != "22":
+            plain["port"] = int(self.port or 22)
+        if self.ssh:
+            plain["ssh"] = msgspec.convert(self.ssh, Ssh)
         if path == "proxy":
             return Proxy(name=self.name or "proxy", **plain)
         return Node(name=self.name, role="server" if self.server else "agent", **plain) if self.name else None
@@ -89,17 +100,6 @@ class Draft(msgspec.Struct):
         return found
 
 
-def from_home(home: Home) -> Draft:
-    """Returns the draft of a sound home."""
-    return Draft(
-        home.name,
-        home.domain,
-        home.lan,
-        _draft(home.proxy, False),
-        [_draft(node, node.role == "server") for node in home.nodes],
-    )
-
-
 def from_plain(plain: Mapping[str, Any]) -> Draft:
     """Returns the draft of an inventory that may be half done; what is no text or number is left out."""
     draft = Draft(_text(plain.get("name")) or "home", _text(plain.get("domain")), _text(plain.get("lan")))
@@ -118,11 +118,8 @@ def _from_plain(plain: Mapping[str, Any], draft: MachineDraft) -> MachineDraft:
     for field in MACHINE_FIELDS:
         if plain.get(field) is not None:
             setattr(draft, field, _text(plain[field]))
+    draft.ssh = dict(plain["ssh"]) if isinstance(plain.get("ssh"), Mapping) else None
     return draft
-
-
-def _draft(machine: Proxy | Node, server: bool) -> MachineDraft:
-    return MachineDraft(machine.name, machine.address, machine.user, str(machine.port), server)
 
 
 def _text(value: Any) -> str:

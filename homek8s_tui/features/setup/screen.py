@@ -316,9 +316,10 @@ class SetupScreen(WithPlan, ConsoleScreen):
         def answered(answer: str | None) -> None:
             if answer == "forget":
                 service = self.service
+                among = [other for other in self._machines() if other.name != machine.name]
                 self.console.background.start(
                     "trust",
-                    lambda: service.ways.forget(machine),
+                    lambda: service.trust([*among, machine], machine.name),
                     lambda _none: self._try(machine),
                     self.console.say_trouble,
                 )
@@ -599,6 +600,13 @@ class SetupScreen(WithPlan, ConsoleScreen):
             return self.draft.nodes[self._node].machine(f"nodes[{self._node}]", self._problems)
         return None
 
+    def _machines(self) -> list[Proxy | Node]:
+        """Returns every machine of the draft that is sound."""
+        drafts = [("proxy", self.draft.proxy)]
+        drafts += [(f"nodes[{index}]", node) for index, node in enumerate(self.draft.nodes)]
+        found = (draft.machine(path, self._problems) for path, draft in drafts)
+        return [machine for machine in found if machine is not None]
+
     def _try_shown(self) -> None:
         machine = self._machine()
         if machine is not None and _key(machine) not in self._logins and _key(machine) not in self._trying:
@@ -610,9 +618,10 @@ class SetupScreen(WithPlan, ConsoleScreen):
         self._logins.pop(key, None)
         self._trying[key] = self.service.clock.monotonic()
         service = self.service
+        among = [other for other in self._machines() if other.name != machine.name]
 
         def ask() -> Line:
-            answers = service.ask(machine, [Question(nodes.NAME, "nodes")])
+            answers = service.ask(machine, [Question(nodes.NAME, "nodes")], among)
             facts = nodes.read(answers[nodes.NAME], machine.name, "k8s-tunnel").settled
             what = f"{facts.os_id} {facts.os_version} {facts.architecture}" if isinstance(facts, nodes.Settled) else ""
             return (("✓ logged in, and root: ", "good"), (one_line(what), "plain"))
@@ -638,7 +647,11 @@ class SetupScreen(WithPlan, ConsoleScreen):
         key = _key(machine)
         if key in self._trying:
             took = self.service.clock.monotonic() - self._trying[key]
-            return (("▸ logging in as ", "accent"), (f"{machine.user} ", "plain"), (elapsed(took), "dim"))
+            return (
+                ("▸ logging in as ", "accent"),
+                (f"{machine.user or machine.usual_user} ", "plain"),
+                (elapsed(took), "dim"),
+            )
         return self._logins.get(key, (("· not tried yet", "dim"),))
 
     # --- painting
@@ -724,4 +737,4 @@ class SetupScreen(WithPlan, ConsoleScreen):
 
 
 def _key(machine: Proxy | Node) -> tuple[str, str, str, str]:
-    return machine.name, machine.address, machine.user, str(machine.port)
+    return machine.name, machine.address, str(machine.user), str(machine.port)
