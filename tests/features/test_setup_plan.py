@@ -6,22 +6,18 @@ from dataclasses import replace
 
 import msgspec
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from homek8s_tui.base.findings import Intent, Severity
 from homek8s_tui.base.known import Fresh
 from homek8s_tui.base.troubles import Trouble
 from homek8s_tui.features.nodes import facts as nodes
 from homek8s_tui.features.setup.plans import downloads, parts, planner
-from homek8s_tui.home.inventory import Home, parse
+from homek8s_tui.home.inventory import Home
 from homek8s_tui.plan.builder import Observed, PlanBuilder, States
 from homek8s_tui.plan.facts import Facts, RoomFacts
 from homek8s_tui.plan.model import Plan, decode, encode
 from homek8s_tui.plan.operations import Await, File, Unit
 from homek8s_tui.plan.review import review
-
-from ..conftest import HOME
 
 NOW = 1_800_000_000.0
 SETTLED = nodes.Settled(
@@ -190,35 +186,3 @@ def test_only_what_may_be_waived_is_waived(home: Home) -> None:
     }
     plan = planned(home, facts(home, old))
     assert {each.id for each in plan.blockers(frozenset({"cgroup-v1", "memory-cgroup"}))} == {"memory-cgroup"}
-
-
-ANY = {
-    "architecture": st.sampled_from(["x86_64", "aarch64", "armv7l"]),
-    "os_id": st.sampled_from(["debian", "ubuntu"]),
-    "os_version": st.sampled_from(["11", "13"]),
-    "cgroup_v2": st.booleans(),
-    "memory_cgroup": st.booleans(),
-    "wireguard": st.sampled_from(["kernel", "user"]),
-    "curl": st.booleans(),
-    "forwarding": st.sampled_from(["", "yes", "no"]),
-    "hostname": st.sampled_from(["pi4", "other"]),
-    "addresses": st.sampled_from([(), (("eth0", "192.0.2.9/24"),)]),
-    "apt": st.booleans(),
-}
-
-
-@settings(max_examples=60)
-@given(
-    st.sampled_from(sorted(ANY)).flatmap(lambda name: st.tuples(st.just(name), ANY[name])),
-    st.sampled_from(["proxy", "pi4", "pi5"]),
-)
-def test_no_fact_is_read_in_secret(change: tuple[str, object], host: str) -> None:
-    # a settled fact that is neither a premise nor behind a finding must not change the plan
-    home = parse(HOME, "homek8s.yaml")
-    name, value = change
-    one = planned(home, facts(home))
-    other_settled = msgspec.structs.replace(msgspec.structs.replace(SETTLED, hostname=host), **{name: value})
-    other = planned(home, facts(home, {host: other_settled}))
-    premises = {(premise.host, premise.name) for premise in one.premises}
-    if (host, f"nodes.{name}") not in premises:
-        assert msgspec.structs.replace(other, findings=()) == msgspec.structs.replace(one, findings=())
