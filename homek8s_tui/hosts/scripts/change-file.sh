@@ -1,6 +1,6 @@
 # ACTION MODE OWNER GROUP, with the state arguments PATH FIELDS PLACES HOST before them; the content is the payload.
 # ACTION: write, remove, or the folder of undo material to restore from.
-path=$1 action=$5 mode=$6 owner=$7 group=$8
+path=$1 PLACES=$3 HOST=$4 action=$5 mode=$6 owner=$7 group=$8
 compare "$1" "$2" "$3" "$4"
 folder=$(dirname -- "$path")
 fill() {
@@ -47,8 +47,7 @@ case $action in
         chown -- "$owner:$group" "$fresh" && chmod -- "$mode" "$fresh" || fail "$path could not get its owner and mode"
         sync -- "$fresh" || fail "$path could not be written to the disk"
         # what was written is judged before it takes the old file's place, so nothing half-written is ever seen
-        NOW='' EXTRA=''
-        state "$fresh" "$2" "$3" "$4"
+        look "$fresh" "$2" "$3" "$4"
         # shellcheck disable=SC2254  # a pattern on purpose
         case $NOW in
             $AFTER) ;;
