@@ -28,6 +28,7 @@ class Console:
     def __init__(self, lab: Lab, folder: Path) -> None:
         self.lab = lab
         self.folder = folder
+        folder.mkdir(exist_ok=True)
         self.inventory = folder / "homek8s.yaml"
         self.inventory.write_text(HOME)
         self.kubeconfig = folder / "kubeconfig"

@@ -12,24 +12,18 @@ from pathlib import Path
 
 import pytest
 
+from . import picture
 from .console import Console
 from .kubernetes import artefacts
 from .lab import Lab
 
 KILLER = (str(Path(__file__).with_name("killing.py")),)
-# What a run may leave behind: our own folder goes by the undo itself, logs and caches are the machine's, and useradd
-# keeps a copy of the old files beside the new ones.
-SNAPSHOT = r"""
-cd /
-find etc usr/local var/lib root home opt srv -xdev \
-    \( -path var/lib/dpkg -o -path var/lib/apt -o -path var/lib/systemd -o -path var/lib/sudo -o -path var/lib/homek8s \) -prune \
-    -o \( -type f -o -type l \) ! -name 'passwd-' ! -name 'group-' ! -name 'shadow-' ! -name 'gshadow-' \
-       ! -path etc/ld.so.cache ! -path etc/machine-id -printf '%p %m %u %g %l ' -exec sh -c '[ -L "$1" ] && echo link || sha256sum <"$1"' x {} \;
-getent passwd | cut -d: -f1
-ip route | sort
-ls /sys/class/net
-systemctl list-unit-files --no-legend --state=enabled | sort
-"""
+
+
+@pytest.fixture(scope="module")
+def undisturbed() -> list[picture.EndState]:
+    """What a set-up ends in that nothing disturbed, once a test has made one."""
+    return []
 
 
 @pytest.fixture
@@ -42,11 +36,6 @@ def console(fresh: Lab, tmp_path: Path) -> Console:
 def holding(transcript: str) -> Counter[str]:
     """Counts the proofs of a transcript by how they came out."""
     return Counter(line.split()[0] for line in transcript.splitlines() if re.match(r"^   (HOLDS|PENDING|FAILS) ", line))
-
-
-def snapshot(lab: Lab) -> dict[str, set[str]]:
-    """What the machines are made of."""
-    return {name: set(host.run(SNAPSHOT, timeout=120).splitlines()) for name, host in lab.hosts.items()}
 
 
 def install_ingress(lab: Lab) -> None:
@@ -89,11 +78,14 @@ def secrets_of(lab: Lab) -> Iterator[str]:
     yield "raspberry"
 
 
-def test_three_bare_machines_become_a_reachable_cluster_and_go_back(console: Console) -> None:
+def test_three_bare_machines_become_a_reachable_cluster_and_go_back(
+    console: Console, undisturbed: list[picture.EndState]
+) -> None:
     lab = console.lab
-    before = snapshot(lab)
+    before = picture.made_of(lab)
 
     transcript = console.set_up()
+    undisturbed.append(picture.end_state(lab, console.inventory, console.kubeconfig))
     assert holding(transcript) == {"HOLDS": 11, "PENDING": 1}, transcript[-3000:]
 
     # planned again, nothing is left to do, and the inventory kept its comments beside the new checksums
@@ -148,7 +140,7 @@ def test_three_bare_machines_become_a_reachable_cluster_and_go_back(console: Con
     assert refused.returncode == 64 and "DESTROYS pi4: K3s with its whole datastore" in refused.stdout
     run = next(info["id"] for info in json.loads(console.done("journal", "--json"))[::-1])
     console.done("undo", run, "--yes", "--confirm", "lab")
-    after = snapshot(lab)
+    after = picture.made_of(lab)
     for name, was in before.items():
         installed = {"wg-quick", "wireguard", "bash-completion"}
         left = {
@@ -178,8 +170,15 @@ def last_record(console: Console) -> str:
     return str(row[0]) if row else ""
 
 
-def test_killed_at_every_record_it_ends_the_same(console: Console) -> None:
+def test_killed_at_every_record_it_ends_the_same(
+    console: Console, undisturbed: list[picture.EndState], tmp_path: Path
+) -> None:
     lab = console.lab
+    if not undisturbed:
+        console.set_up()
+        undisturbed.append(picture.end_state(lab, console.inventory, console.kubeconfig))
+        lab.reset()
+        console = Console(lab, tmp_path / "killed")
     plan = console.folder / "plan.json"
     console.done("plan", "setup", "-o", str(plan), "--waive", "cgroup-v1", code=2)
     digest = re.search(r"Digest ([0-9a-f]{64})", console.run("plan", "setup").stdout)
@@ -204,6 +203,13 @@ def test_killed_at_every_record_it_ends_the_same(console: Console) -> None:
     else:
         pytest.fail("it did not come to its end")
     assert kills > 80
+    # whatever was cut off, and wherever: nothing is missing, doubled or half done
+    ended = picture.end_state(lab, console.inventory, console.kubeconfig)
+    assert picture.difference(undisturbed[0], ended) == []
+    assert {name: sum(lines.values()) > 400 for name, lines in ended.items()}.items() >= dict.fromkeys(
+        lab.hosts, True
+    ).items()
+    assert ended["objects"]["Node                         <none>            pi5"] == 1
     assert "0 steps, 38 already so" in console.done("plan", "setup", "--waive", "cgroup-v1")
     started: Counter[str] = Counter()
     for name, host in lab.hosts.items():
