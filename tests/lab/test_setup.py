@@ -103,7 +103,13 @@ def test_three_bare_machines_become_a_reachable_cluster_and_go_back(
         for path in folder.rglob("*")
         if path.is_file() and path.stat().st_size < 10_000_000
     ]
-    argv = "\n".join(" ".join(words) for host in lab.hosts.values() for words in host.executions())
+    # neither in what the machines started nor in what this side did, the product itself included
+    started = console.executions()
+    assert [word for words in started for word in words if word.endswith("/password")], "the recorder saw nothing"
+    assert any("homek8s_tui.cli.app" in words and "apply" in words for words in started)
+    argv = "\n".join(
+        " ".join(words) for words in [*started, *(w for host in lab.hosts.values() for w in host.executions())]
+    )
     jobs = "\n".join(
         host.run("cat /var/lib/homek8s/jobs/*/* 2>/dev/null; journalctl --no-pager -o cat", check=False)
         for host in lab.hosts.values()
