@@ -12,6 +12,13 @@ from pathlib import Path
 
 import pytest
 
+from homek8s_tui.base.findings import Intent
+from homek8s_tui.cli import wiring
+from homek8s_tui.engine.observe import make_plan
+from homek8s_tui.home import inventory
+from homek8s_tui.hosts.known_hosts import HostKeys
+from homek8s_tui.hosts.ssh import SshHost
+
 from . import picture
 from .console import Console
 from .kubernetes import artefacts
@@ -66,6 +73,25 @@ N
     lab.pi5.run("systemctl restart nginx")
 
 
+def exchanges_of_a_plan(console: Console, monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
+    """How many exchanges planning the set-up takes, by machine, over SSH and with the operator's own files."""
+    with monkeypatch.context() as operator:
+        for name, value in console.environment.items():
+            operator.setenv(name, value)
+        home = inventory.load(console.inventory)
+        keys = HostKeys(console.folder / "known_hosts", lambda _question: True)
+        secrets = wiring.GivenSecrets({"sudo:pi5": f"command:cat {console.password_file}"}, None)
+        world = wiring.real_world(home, keys, secrets, str(console.kubeconfig), read_only=True)
+        plan = make_plan(world, home, Intent("setup"), wiring.setup_planner(str(console.kubeconfig)))
+        assert not plan.blockers(frozenset({"cgroup-v1"}))
+        exchanges = {}
+        for name, host in world.askers.items():
+            assert isinstance(host, SshHost)
+            exchanges[name] = host.exchanges
+            host.close()
+        return exchanges
+
+
 def secrets_of(lab: Lab) -> Iterator[str]:
     """Every secret that a set-up makes or uses."""
     for host in lab.hosts.values():
@@ -79,13 +105,15 @@ def secrets_of(lab: Lab) -> Iterator[str]:
 
 
 def test_three_bare_machines_become_a_reachable_cluster_and_go_back(
-    console: Console, undisturbed: list[picture.EndState]
+    console: Console, undisturbed: list[picture.EndState], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lab = console.lab
     before = picture.made_of(lab)
+    assert exchanges_of_a_plan(console, monkeypatch) == {"proxy": 2, "pi4": 2, "pi5": 2}
 
     transcript = console.set_up()
     undisturbed.append(picture.end_state(lab, console.inventory, console.kubeconfig))
+    assert exchanges_of_a_plan(console, monkeypatch) == {"proxy": 2, "pi4": 2, "pi5": 2}
     assert holding(transcript) == {"HOLDS": 11, "PENDING": 1}, transcript[-3000:]
 
     # planned again, nothing is left to do, and the inventory kept its comments beside the new checksums
