@@ -11,6 +11,7 @@ from homek8s_tui.base.findings import Intent, Severity
 from homek8s_tui.base.known import Fresh
 from homek8s_tui.base.troubles import Trouble
 from homek8s_tui.features.nodes import facts as nodes
+from homek8s_tui.features.nodes.findings import preflight
 from homek8s_tui.features.setup.plans import downloads, parts, planner
 from homek8s_tui.home.inventory import Home
 from homek8s_tui.plan.builder import Observed, PlanBuilder, States
@@ -42,8 +43,10 @@ def facts(home: Home, settled: dict[str, nodes.Settled] | None = None, live: nod
     for host in home.hosts:
         known = (settled or {}).get(host.name) or msgspec.structs.replace(SETTLED, hostname=host.name)
         hosts[host.name] = Fresh({"nodes": RoomFacts(known, live)}, NOW)
-    found = Facts(hosts, {}, NOW)
-    return Facts(hosts, {download.key: f"{number:064x}" for number, download in enumerate(downloads(home, found))}, NOW)
+    found = Facts(hosts, {}, NOW, NOW - 1)
+    return Facts(
+        hosts, {download.key: f"{number:064x}" for number, download in enumerate(downloads(home, found))}, NOW, NOW - 1
+    )
 
 
 def planned(home: Home, observed: Facts, states: States | None = None, chosen: tuple[str, ...] = ()) -> Plan:
@@ -153,8 +156,6 @@ def test_a_plan_survives_its_journey_and_a_hostile_one_does_not(home: Home) -> N
 )
 def test_preflight_stops_what_would_fail_later(home: Home, change: dict[str, object], finding: str) -> None:
     bad = msgspec.structs.replace(msgspec.structs.replace(SETTLED, hostname="pi4"), **change)
-    from homek8s_tui.features.nodes.findings import preflight
-
     found = [
         found
         for found in preflight(
@@ -171,12 +172,21 @@ def test_preflight_stops_what_would_fail_later(home: Home, change: dict[str, obj
     [
         (msgspec.structs.replace(LIVE, disk_free_kb=1000), "disk-full"),
         (msgspec.structs.replace(LIVE, clock=NOW - 60), "clock-wrong"),
+        (msgspec.structs.replace(LIVE, clock=NOW + 60), "clock-wrong"),
         (msgspec.structs.replace(LIVE, listeners=(nodes.Listener("tcp", 6443, "0.0.0.0", "nginx"),)), "port-taken"),
     ],
 )
 def test_preflight_judges_what_changes_by_itself(home: Home, live: nodes.Live, finding: str) -> None:
     plan = planned(home, facts(home, live=live))
     assert finding in {each.id for each in plan.blockers(frozenset())}
+
+
+def test_a_machine_that_is_slow_to_answer_makes_no_clock_wrong(home: Home) -> None:
+    slow = replace(facts(home), began=NOW - 20)
+    for clock in (NOW - 22, NOW - 10, NOW + 3):
+        live = msgspec.structs.replace(LIVE, clock=clock)
+        hosts = {host.name: Fresh({"nodes": RoomFacts(SETTLED, live)}, NOW) for host in home.hosts}
+        assert "clock-wrong" not in {finding.id for finding in preflight(home, replace(slow, hosts=hosts))}
 
 
 def test_only_what_may_be_waived_is_waived(home: Home) -> None:

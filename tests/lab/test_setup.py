@@ -6,6 +6,7 @@ import contextlib
 import json
 import re
 import sqlite3
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,11 +19,14 @@ from homek8s_tui.engine.observe import make_plan
 from homek8s_tui.home import inventory
 from homek8s_tui.hosts.known_hosts import HostKeys
 from homek8s_tui.hosts.ssh import SshHost
+from homek8s_tui.plan.model import decode
 
 from . import picture
 from .console import Console
+from .ground import wait_until
 from .kubernetes import artefacts
 from .lab import Lab
+from .machines import Host
 
 KILLER = (str(Path(__file__).with_name("killing.py")),)
 
@@ -195,6 +199,11 @@ def test_three_bare_machines_become_a_reachable_cluster_and_go_back(
     assert not console.kubeconfig.exists() or "lab" not in console.kubeconfig.read_text()
 
 
+def jobs_started(host: Host, since: int = 0) -> list[list[str]]:
+    """The jobs that a machine's systemd was asked to start."""
+    return [words for words in host.executions(since) if words[0].endswith("systemd-run")]
+
+
 def last_record(console: Console) -> str:
     """The kind of the newest record of the journal, or nothing."""
     if not (console.state / "journal.sqlite").exists():
@@ -286,20 +295,19 @@ def test_what_goes_wrong_is_said_and_mended(console: Console) -> None:
 
     # the apt mirror hangs in the middle of a job, and every connection drops: the job goes on, and is not run twice
     lab.apt_mirror.hang()
-    import threading
 
     def disturb() -> None:
+        wait_until(lambda: bool(jobs_started(lab.pi5)), "the job runs", 30, pause=0.2)
         for host in lab.hosts.values():
             lab.faults.drop_ssh(host)
         lab.apt_mirror.resume()
 
-    timer = threading.Timer(6, disturb)
-    timer.start()
+    disturbance = threading.Thread(target=disturb)
+    disturbance.start()
     transcript = console.done("-v", "apply", "setup", "--yes", "--waive", "cgroup-v1", "--stage", "tunnel")
-    timer.join()
+    disturbance.join()
     assert "connection lost, trying again" in transcript
-    starts = [words for words in lab.pi5.executions() if words[0].endswith("systemd-run")]
-    assert len(starts) == 1
+    assert len(jobs_started(lab.pi5)) == 1
 
     # a file that somebody edited between plan and apply: refused, nothing done, planned again it is mended
     plan = console.folder / "plan.json"
@@ -333,3 +341,43 @@ def test_what_goes_wrong_is_said_and_mended(console: Console) -> None:
     assert was in changed.stdout and "homek8s trust pi5" in changed.stdout
     console.done("trust", "pi5")
     console.done("status")
+
+
+def test_an_api_that_hangs_is_said_and_gone_on_from(console: Console) -> None:
+    """The server runs and answers nobody: systemd calls it active, and connections to it are accepted."""
+    lab = console.lab
+    plan = console.folder / "plan.json"
+    console.run("plan", "setup", "-o", str(plan))
+    made = decode(plan.read_bytes(), str(plan))
+    stages = [stage.name for stage in made.stages]
+    earlier = stages[: stages.index("k3s/join")]
+    # each step has two records, its intent and its outcome
+    when = f"before:{2 * len([step for step in made.steps if step.stage in earlier]) + 1}"
+    killed = console.run("apply", "setup", "--yes", "--waive", "cgroup-v1", program=(*KILLER, when))
+    assert killed.returncode == -9, killed.stdout[-3000:]
+    lab.faults.hang(lab.pi4, "k3s")
+
+    # who looks meanwhile is told what does not answer, and nothing that nobody can know
+    looks: list[str] = []
+    looking = threading.Thread(target=lambda: looks.append(console.done("doctor", code=1)))
+    looking.start()
+    since = lab.pi5.mark()
+    hanging = console.run("apply", "setup", "--yes", "--waive", "cgroup-v1")
+    looking.join()
+    assert "The API server on pi4 does not answer." in looks[0]
+    assert "is not in the cluster" not in looks[0] and "clock of" not in looks[0].replace(
+        "Nothing keeps the clock of", ""
+    )
+    assert hanging.returncode == 1
+    sentence = next(line for line in hanging.stdout.splitlines() if "Could not" in line)
+    assert "get the join token that lives for an hour for 'join pi5 to the cluster' on pi4 (192.168.1.4:22)" in sentence
+    assert "context deadline exceeded" in hanging.stdout and "'journalctl -u k3s' says what is wrong" in hanging.stdout
+    assert "'homek8s resume' goes on here" in hanging.stdout
+    # nothing half-written: no job was started for want of its secret, and the machine has no agent
+    assert not jobs_started(lab.pi5, since)
+    assert not lab.pi5.exists("/etc/systemd/system/k3s-agent.service")
+    assert lab.pi5.run("ls -A /var/lib/homek8s/jobs /run/homek8s").count("in\n") == 0
+
+    lab.faults.unhang(lab.pi4, "k3s")
+    console.done("resume")
+    assert "0 steps" in console.done("plan", "setup", "--waive", "cgroup-v1")

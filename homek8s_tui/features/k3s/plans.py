@@ -197,7 +197,8 @@ def prove_access(home: Home, b: PlanBuilder) -> None:
                 judge="verified",
                 within=10,
                 probes=(Tls(CONSOLE, address, _API, name, authority=home.name),),
-                explain="Look at tls-san in the server's config.yaml; K3s takes it over at a restart.",
+                explain="If another certificate came, look at tls-san in the server's config.yaml; K3s takes it over at a "
+                "restart. If nothing came, 'homek8s doctor' says what is wrong.",
             )
         )
     b.prove(
@@ -208,7 +209,7 @@ def prove_access(home: Home, b: PlanBuilder) -> None:
             expect=("200",),
             probes=(Http(CONSOLE, home.proxy.address, _API, home.domain, "/readyz", home.name),),
             within=20,
-            explain="'homek8s status' shows which hop is broken.",
+            explain="'homek8s doctor' says which hop is broken.",
         )
     )
 
@@ -222,7 +223,7 @@ def ready(home: Home, within: int) -> Check:
         judge="nodes-ready",
         expect=tuple(node.name for node in home.nodes),
         within=within,
-        explain="'journalctl -u k3s-agent' on that node says why it is not.",
+        explain="'journalctl -u k3s-agent' on that node says why it is not, 'journalctl -u k3s' on the server.",
     )
 
 
