@@ -8,7 +8,6 @@ dot. A line of any other shape, a missing line and a missing dot are errors, nev
 from __future__ import annotations
 
 import base64
-import binascii
 import functools
 import importlib.resources
 import re
@@ -439,7 +438,7 @@ def _lines(where: str, tried: str, reply: Reply) -> list[str]:
 def _decode(where: str, tried: str, text: str) -> bytes:
     try:
         return base64.b64decode(text, validate=True)
-    except binascii.Error:
+    except ValueError:  # of bad base64, and of letters beyond ASCII
         raise Trouble(tried, where, "the answer is garbled", "Try again.", Kind.UNREACHABLE) from None
 
 

@@ -128,6 +128,7 @@ def test_no_cut_reply_passes_for_a_whole_one(outputs: list[bytes], data: st.Data
 
 @settings(max_examples=300, deadline=None)
 @given(st.binary(max_size=80) | st.from_regex(rb"\A([ACSOEKR] [a-z0-9+/=. ]*\n)*\Z"))
+@example(b"\t\x80.")
 def test_hostile_replies_are_refused_in_a_sentence(output: bytes) -> None:
     reply = Reply(0, output, "")
     readers = (
