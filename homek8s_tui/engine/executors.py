@@ -152,7 +152,7 @@ def _change(work: Work, operation: Operation) -> Change:
             arguments, seconds = ("put", operation.sha256, operation.member, operation.mode), 900
             stream = work.world.fetcher.download(operation.url, operation.sha256)
         else:
-            arguments, undo = ("remove", operation.folders), ""
+            arguments, undo = ("restore", operation.restore), ""
     elif isinstance(operation, Clear):
         undo = ""
     return Change(operation.kind, operation.state(), work.step.before, after, arguments, undo, payload, stream, seconds)

@@ -159,7 +159,7 @@ def change_script(change: Change, size: int = 0) -> str:
         size: How many bytes will be streamed, where the change has a stream.
     """
     arguments = (*change.state, *change.arguments, *([str(size)] if change.stream is not None else []))
-    helpers = ["artefact"] if change.kind == "artefact" else []
+    helpers = {"file": ["keep"], "artefact": ["keep", "artefact"]}.get(change.kind, [])
     return "".join(
         (
             script_text("prelude"),
@@ -175,7 +175,7 @@ def change_script(change: Change, size: int = 0) -> str:
 
 def job_script(job: Job) -> str:
     """Returns the script that a job's unit runs, without its secrets."""
-    helpers = ["artefact"] if job.script == "download" else []
+    helpers = ["keep", "artefact"] if job.script == "download" else []
     return "".join(
         (
             script_text("prelude"),

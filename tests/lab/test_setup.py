@@ -381,3 +381,12 @@ def test_an_api_that_hangs_is_said_and_gone_on_from(console: Console) -> None:
     lab.faults.unhang(lab.pi4, "k3s")
     console.done("resume")
     assert "0 steps" in console.done("plan", "setup", "--waive", "cgroup-v1")
+
+    # that run joined pi5 and no more; taken back alone it leaves no node behind that is not ready for ever
+    nodes = "KUBECACHEDIR=/run/lab-kubectl k3s kubectl get nodes -o name"
+    assert lab.pi4.run(nodes).split() == ["node/pi4", "node/pi5"]
+    said = console.done("undo", "--yes", "--confirm", "lab")
+    assert "DESTROYS pi4: the node pi5 of the cluster, with its labels and taints" in said
+    assert lab.pi4.run(nodes).split() == ["node/pi4"]
+    assert not lab.pi5.exists("/etc/systemd/system/k3s-agent.service")
+    assert lab.pi4.run("systemctl is-active k3s") == "active\n"

@@ -152,6 +152,7 @@ def plan_k3s(home: Home, facts: Facts, checksums: Mapping[str, str], b: PlanBuil
                     undo_script="k3s-uninstall",
                     undo_ends="absent",
                     destroys=("the K3s agent and all data of local-path volumes on it.",),
+                    undo_then=(_forget(home, agent),),
                 ),
                 "its token is made only then and lives for an hour",
             )
@@ -211,6 +212,20 @@ def prove_access(home: Home, b: PlanBuilder) -> None:
             within=20,
             explain="'homek8s doctor' says which hop is broken.",
         )
+    )
+
+
+def _forget(home: Home, agent: Node) -> Command:
+    """Returns what removes a node from the cluster: an agent that is uninstalled leaves it there, not ready for ever."""
+    return Command(
+        host=home.server.name,
+        title=f"delete the node {agent.name} from the cluster",
+        script="k3s-forget-node",
+        arguments=(agent.name,),
+        shows=(f"k3s kubectl delete node {agent.name}",),
+        proof=("k3s-node", agent.name),
+        ends="absent",
+        destroys=(f"the node {agent.name} of the cluster, with its labels and taints, and the pods that run on it.",),
     )
 
 

@@ -35,17 +35,3 @@ finish() {
         *) fail "it was done, but the state is now '$NOW' and not '$AFTER'" ;;
     esac
 }
-# the umask keeps what is made here to root
-keep_folder() { [ -z "$UNDO" ] || mkdir -p -- "$UNDO" || fail "no undo material can be kept in $UNDO"; }
-# keep_folders FOLDER: notes which folders on the way to it do not exist yet: they are ours to remove again.
-# A note that is there stays: the try that was cut off after it may have made them.
-keep_folders() {
-    [ ! -e "$UNDO/folders" ] || return 0
-    missing=$1
-    : >"$UNDO/folders.new" || fail "$UNDO can't be written"
-    while [ ! -d "$missing" ]; do
-        printf '%s\n' "$missing" >>"$UNDO/folders.new" || fail "$UNDO can't be written"
-        missing=$(dirname -- "$missing")
-    done
-    mv -fT -- "$UNDO/folders.new" "$UNDO/folders" || fail "$UNDO can't be written"
-}
