@@ -276,6 +276,55 @@ def test_killed_at_every_record_it_ends_the_same(
     assert max(started[name] for name in started if "--unit" in name) == 1
 
 
+def hang_the_api(console: Console) -> None:
+    """The server runs and answers nobody: systemd calls it active, and connections to it are accepted."""
+    lab = console.lab
+    plan = console.folder / "plan.json"
+    console.run("plan", "setup", "-o", str(plan))
+    made = decode(plan.read_bytes(), str(plan))
+    stages = [stage.name for stage in made.stages]
+    earlier = stages[: stages.index("k3s/join")]
+    # each step has two records, its intent and its outcome
+    when = f"before:{2 * len([step for step in made.steps if step.stage in earlier]) + 1}"
+    killed = console.run("apply", str(plan), "--approve", made.digest, "--waive", "cgroup-v1", program=(*KILLER, when))
+    assert killed.returncode == -9, killed.stdout[-3000:]
+    lab.faults.hang(lab.pi4, "k3s")
+
+    # who looks meanwhile is told what does not answer, and nothing that nobody can know
+    looks: list[str] = []
+    looking = threading.Thread(target=lambda: looks.append(console.done("doctor", code=1)))
+    looking.start()
+    since = lab.pi5.mark()
+    hanging = console.run("apply", "setup", "--yes", "--waive", "cgroup-v1")
+    looking.join()
+    assert "The API server on pi4 does not answer." in looks[0]
+    assert "is not in the cluster" not in looks[0] and "clock of" not in looks[0].replace(
+        "Nothing keeps the clock of", ""
+    )
+    assert hanging.returncode == 1
+    sentence = next(line for line in hanging.stdout.splitlines() if "Could not" in line)
+    assert "get the join token that lives for an hour for 'join pi5 to the cluster' on pi4 (192.168.1.4:22)" in sentence
+    assert "context deadline exceeded" in hanging.stdout and "'journalctl -u k3s' says what is wrong" in hanging.stdout
+    assert "'homek8s resume' goes on here" in hanging.stdout
+    # nothing half-written: no job was started for want of its secret, and the machine has no agent
+    assert not jobs_started(lab.pi5, since)
+    assert not lab.pi5.exists("/etc/systemd/system/k3s-agent.service")
+    assert lab.pi5.run("ls -A /var/lib/homek8s/jobs /run/homek8s").count("in\n") == 0
+
+    lab.faults.unhang(lab.pi4, "k3s")
+    console.done("resume")
+    assert "0 steps" in console.done("plan", "setup", "--waive", "cgroup-v1")
+
+    # that run joined pi5 and no more; taken back alone it leaves no node behind that is not ready for ever
+    nodes = "KUBECACHEDIR=/run/lab-kubectl k3s kubectl get nodes -o name"
+    assert lab.pi4.run(nodes).split() == ["node/pi4", "node/pi5"]
+    said = console.done("undo", "--yes", "--confirm", "lab")
+    assert "DESTROYS pi4: the node pi5 of the cluster, with its labels and taints" in said
+    assert lab.pi4.run(nodes).split() == ["node/pi4"]
+    assert not lab.pi5.exists("/etc/systemd/system/k3s-agent.service")
+    assert lab.pi4.run("systemctl is-active k3s") == "active\n"
+
+
 def test_what_goes_wrong_is_said_and_mended(console: Console) -> None:
     lab = console.lab
     # an unreachable machine: nothing is begun
@@ -342,51 +391,4 @@ def test_what_goes_wrong_is_said_and_mended(console: Console) -> None:
     console.done("trust", "pi5")
     console.done("status")
 
-
-def test_an_api_that_hangs_is_said_and_gone_on_from(console: Console) -> None:
-    """The server runs and answers nobody: systemd calls it active, and connections to it are accepted."""
-    lab = console.lab
-    plan = console.folder / "plan.json"
-    console.run("plan", "setup", "-o", str(plan))
-    made = decode(plan.read_bytes(), str(plan))
-    stages = [stage.name for stage in made.stages]
-    earlier = stages[: stages.index("k3s/join")]
-    # each step has two records, its intent and its outcome
-    when = f"before:{2 * len([step for step in made.steps if step.stage in earlier]) + 1}"
-    killed = console.run("apply", "setup", "--yes", "--waive", "cgroup-v1", program=(*KILLER, when))
-    assert killed.returncode == -9, killed.stdout[-3000:]
-    lab.faults.hang(lab.pi4, "k3s")
-
-    # who looks meanwhile is told what does not answer, and nothing that nobody can know
-    looks: list[str] = []
-    looking = threading.Thread(target=lambda: looks.append(console.done("doctor", code=1)))
-    looking.start()
-    since = lab.pi5.mark()
-    hanging = console.run("apply", "setup", "--yes", "--waive", "cgroup-v1")
-    looking.join()
-    assert "The API server on pi4 does not answer." in looks[0]
-    assert "is not in the cluster" not in looks[0] and "clock of" not in looks[0].replace(
-        "Nothing keeps the clock of", ""
-    )
-    assert hanging.returncode == 1
-    sentence = next(line for line in hanging.stdout.splitlines() if "Could not" in line)
-    assert "get the join token that lives for an hour for 'join pi5 to the cluster' on pi4 (192.168.1.4:22)" in sentence
-    assert "context deadline exceeded" in hanging.stdout and "'journalctl -u k3s' says what is wrong" in hanging.stdout
-    assert "'homek8s resume' goes on here" in hanging.stdout
-    # nothing half-written: no job was started for want of its secret, and the machine has no agent
-    assert not jobs_started(lab.pi5, since)
-    assert not lab.pi5.exists("/etc/systemd/system/k3s-agent.service")
-    assert lab.pi5.run("ls -A /var/lib/homek8s/jobs /run/homek8s").count("in\n") == 0
-
-    lab.faults.unhang(lab.pi4, "k3s")
-    console.done("resume")
-    assert "0 steps" in console.done("plan", "setup", "--waive", "cgroup-v1")
-
-    # that run joined pi5 and no more; taken back alone it leaves no node behind that is not ready for ever
-    nodes = "KUBECACHEDIR=/run/lab-kubectl k3s kubectl get nodes -o name"
-    assert lab.pi4.run(nodes).split() == ["node/pi4", "node/pi5"]
-    said = console.done("undo", "--yes", "--confirm", "lab")
-    assert "DESTROYS pi4: the node pi5 of the cluster, with its labels and taints" in said
-    assert lab.pi4.run(nodes).split() == ["node/pi4"]
-    assert not lab.pi5.exists("/etc/systemd/system/k3s-agent.service")
-    assert lab.pi4.run("systemctl is-active k3s") == "active\n"
+    hang_the_api(console)
