@@ -152,7 +152,7 @@ def _change(work: Work, operation: Operation) -> Change:
             arguments, seconds = ("put", operation.sha256, operation.member, operation.mode), 900
             stream = work.world.fetcher.download(operation.url, operation.sha256)
         else:
-            arguments, undo = ("remove", operation.folders), ""
+            arguments, undo = ("restore", operation.restore), ""
     elif isinstance(operation, Clear):
         undo = ""
     return Change(operation.kind, operation.state(), work.step.before, after, arguments, undo, payload, stream, seconds)
@@ -238,12 +238,19 @@ def _was_started(work: Work, identity: str) -> bool:
 
 def _reveal(work: Work, secret: HostCommand | HostSecret) -> str:
     doer = _doer(work, secret.host)
-    found = (
-        doer.read_secret(secret.path)
-        if isinstance(secret, HostSecret)
-        else doer.run_secret(secret.script, secret.arguments)
-    )
-    return found.reveal().strip("\n")
+    if isinstance(secret, HostSecret):
+        return doer.read_secret(secret.path).reveal().strip("\n")
+    try:
+        return doer.run_secret(secret.script, secret.arguments).reveal().strip("\n")
+    except Trouble as trouble:
+        # it stops this step, whichever machine it should have come from
+        raise Trouble(
+            f"get the {secret.of} for '{_title(work.step.operation)}'",
+            trouble.where,
+            trouble.came_back,
+            trouble.do if trouble.kind is Kind.UNREACHABLE else "Mend that; then 'homek8s resume' goes on here.",
+            trouble.kind,
+        ) from None
 
 
 def _follow(work: Work, doer: Doer, identity: str) -> int | None:

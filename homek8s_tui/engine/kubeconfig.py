@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import fcntl
 import hashlib
 import io
@@ -112,7 +111,7 @@ def credentials(path: str, context: str) -> Credentials | None:
                 user.get("client-key-data", ""),
             )
         )
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:  # of bad base64, of letters beyond ASCII, of bytes that are no text
         return None
     return Credentials(address.hostname or "", address.port or 443, authority, certificate, key)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from homek8s_tui.base.findings import Finding, Intent, Severity
@@ -70,9 +70,10 @@ def observe(world: World, home: Home, rooms: Sequence[Room]) -> Facts:
         host.name: [question for asked in by_room.values() for question in asked.get(host.name, ())]
         for host in home.hosts
     }
+    began = world.clock.now()
     answers = ask_all(world.askers, questions)
     now = world.clock.now()
-    return Facts({host: _known(home, host, answer, rooms, now) for host, answer in answers.items()}, {}, now)
+    return Facts({host: _known(home, host, answer, rooms, now) for host, answer in answers.items()}, {}, now, began)
 
 
 def _known(home: Home, host: str, answer: Answers | Trouble, rooms: Sequence[Room], now: float) -> Known[HostFacts]:
@@ -170,7 +171,7 @@ def make_plan(world: World, home: Home, intent: Intent, planner: Planner, parts:
             builder.find(unreachable_finding(host, why))
         return builder.build()
     learnt = world.fetcher.checksums(planner.downloads(home, facts))
-    facts = Facts(facts.hosts, learnt, facts.now)
+    facts = replace(facts, checksums=learnt)
     draft = PlanBuilder(home, intent, {}, parts=parts)
     planner.plan(home, facts, draft)
     builder = PlanBuilder(home, intent, ask_states(world, draft.wanted), parts=parts)

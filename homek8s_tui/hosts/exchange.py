@@ -8,7 +8,6 @@ dot. A line of any other shape, a missing line and a missing dot are errors, nev
 from __future__ import annotations
 
 import base64
-import binascii
 import functools
 import importlib.resources
 import re
@@ -160,7 +159,7 @@ def change_script(change: Change, size: int = 0) -> str:
         size: How many bytes will be streamed, where the change has a stream.
     """
     arguments = (*change.state, *change.arguments, *([str(size)] if change.stream is not None else []))
-    helpers = ["artefact"] if change.kind == "artefact" else []
+    helpers = {"file": ["keep"], "artefact": ["keep", "artefact"]}.get(change.kind, [])
     return "".join(
         (
             script_text("prelude"),
@@ -176,7 +175,7 @@ def change_script(change: Change, size: int = 0) -> str:
 
 def job_script(job: Job) -> str:
     """Returns the script that a job's unit runs, without its secrets."""
-    helpers = ["artefact"] if job.script == "download" else []
+    helpers = ["keep", "artefact"] if job.script == "download" else []
     return "".join(
         (
             script_text("prelude"),
@@ -439,7 +438,7 @@ def _lines(where: str, tried: str, reply: Reply) -> list[str]:
 def _decode(where: str, tried: str, text: str) -> bytes:
     try:
         return base64.b64decode(text, validate=True)
-    except binascii.Error:
+    except ValueError:  # of bad base64, and of letters beyond ASCII
         raise Trouble(tried, where, "the answer is garbled", "Try again.", Kind.UNREACHABLE) from None
 
 

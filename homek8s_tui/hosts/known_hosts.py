@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import contextlib
 import fcntl
 import hashlib
@@ -174,7 +173,7 @@ def _find(lines: list[str], host: str) -> tuple[str, bytes] | None:
     for line in lines:
         words = line.split()
         if len(words) >= 3 and host in words[0].split(","):
-            with contextlib.suppress(binascii.Error):
+            with contextlib.suppress(ValueError):
                 return words[1], base64.b64decode(words[2], validate=True)
     return None
 

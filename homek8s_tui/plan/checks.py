@@ -136,8 +136,10 @@ def is_open(check: Check, seen: tuple[Seen, ...], _now: float) -> Verdict:
 def answers_status(check: Check, seen: tuple[Seen, ...], _now: float) -> Verdict:
     """Judges that every HTTP answer has the expected status, ``expect[0]``."""
     for look in seen:
-        if look.get("status") != check.expect[0]:
-            return Verdict("fails", f"answered {_words(look)} and not {check.expect[0]}")
+        if "status" not in look:
+            return Verdict("fails", f"no answer: {_words(look)}")
+        if look["status"] != check.expect[0]:
+            return Verdict("fails", f"answered {look['status']} and not {check.expect[0]}")
     return Verdict("holds", f"answered {check.expect[0]}")
 
 
@@ -153,7 +155,7 @@ def verified(_check: Check, seen: tuple[Seen, ...], _now: float) -> Verdict:
     """Judges that every TLS probe saw a certificate that its authority signed for the name asked for."""
     for look in seen:
         if "certificate" not in look:
-            return Verdict("fails", _words(look))
+            return Verdict("fails", f"no good certificate came: {_words(look)}")
     return Verdict("holds", "the certificate is signed by the cluster's CA for that name")
 
 

@@ -35,7 +35,9 @@ class Facts:
     checksums: Mapping[str, str]
     """Learnt checksums by the download's key."""
     now: float
-    """When, in seconds since the epoch."""
+    """When the last answer came, in seconds since the epoch."""
+    began: float
+    """When the asking began: an answer may have been made at any time since."""
 
     def of(self, host: str, room: str) -> RoomFacts | None:
         """Returns a room's facts of a machine, or None if it could not be observed."""

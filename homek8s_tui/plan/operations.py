@@ -228,17 +228,19 @@ class Artefact(_Operation, frozen=True, kw_only=True, tag=True, forbid_unknown_f
     by_host: bool = False
     """Whether the machine downloads it itself (it has curl); otherwise this console does and sends it."""
     present: bool = True
-    """False to remove it."""
-    folders: str = ""
-    """When removing: the undo material that names the folders made for it."""
+    """False to take it back: what it replaced comes back, or it is removed."""
+    restore: str = ""
+    """When taking it back: the undo material that holds what it replaced, or names the folders made for it."""
+    wanted_state: str = ""
+    """When taking it back: the state to end in, if it replaced something."""
 
     def state(self) -> tuple[str, ...]:
         """The path."""
         return (self.path,)
 
     def wanted(self, outputs: Outputs) -> Wanted:
-        """The mode and the download's digest, or absent."""
-        return f"file {self.mode} root {self.sha256}" if self.present else "absent"
+        """The mode and the download's digest, or what was there before."""
+        return f"file {self.mode} root {self.sha256}" if self.present else self.wanted_state or "absent"
 
 
 class Command(_Operation, frozen=True, kw_only=True, tag=True, forbid_unknown_fields=True):
@@ -267,6 +269,8 @@ class Command(_Operation, frozen=True, kw_only=True, tag=True, forbid_unknown_fi
     """The state which that ends in."""
     destroys: tuple[str, ...] = ()
     """What taking it back destroys."""
+    undo_then: tuple[Command, ...] = ()
+    """What taking it back leaves to do on other machines; not needed where those are taken back, too."""
 
     @property
     def state_kind(self) -> str:
@@ -339,17 +343,19 @@ class Clear(_Operation, frozen=True, kw_only=True, tag=True, forbid_unknown_fiel
     kind: ClassVar[str] = "material"
     path: str = "/var/lib/homek8s"
     """The folder."""
+    run: str = ""
+    """The run whose undo material goes, beside all jobs; what other runs replaced stays for theirs. Empty for all."""
 
     def state(self) -> tuple[str, ...]:
-        """The folder."""
-        return (self.path,)
+        """The folder, and the run."""
+        return (self.path, self.run) if self.run else (self.path,)
 
     def wanted(self, outputs: Outputs) -> Wanted:
         """Absent."""
         return "absent"
 
     def start(self, observed: str) -> str:
-        """Any: whatever we keep there goes."""
+        """Any: whatever is kept there goes."""
         return "*"
 
 

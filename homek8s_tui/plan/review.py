@@ -80,7 +80,8 @@ def title(step: Step) -> str:
     if isinstance(operation, User):
         return f"{'make' if operation.present else 'remove'} the system user {operation.user}"
     if isinstance(operation, Artefact):
-        return f"{'put' if operation.present else 'remove'} {operation.path}"
+        verb = "put" if operation.present else "restore" if operation.wanted_state else "remove"
+        return f"{verb} {operation.path}"
     if isinstance(operation, Command):
         return operation.title
     if isinstance(operation, Await):
@@ -131,14 +132,15 @@ def details(step: Step) -> Iterator[str]:
 def undone_by(step: Step) -> str:
     """Returns in a few words how a step is taken back."""
     operation = step.operation
-    if isinstance(operation, File):
+    if isinstance(operation, File | Artefact):
         return "removes it" if step.original == "absent" else "puts the old one back"
-    if isinstance(operation, Secret | Artefact | User | LocalFile):
+    if isinstance(operation, Secret | User | LocalFile):
         return "removes it" if step.original == "absent" else "leaves it"
     if isinstance(operation, Packages):
         return "leaves them, unless asked"
     if isinstance(operation, Unit):
         return "as it was before"
     if isinstance(operation, Command):
-        return one_line(operation.undo_script or "none")
+        then = [f"{command.script} on {command.host}" for command in operation.undo_then]
+        return one_line(", then ".join([operation.undo_script or "none", *then]))
     return "nothing to undo"

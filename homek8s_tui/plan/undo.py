@@ -50,16 +50,57 @@ def plan_undo(undoable: Undoable, builder: PlanBuilder, packages: bool) -> None:
         packages: Whether the packages that it installed go too.
     """
     hosts: dict[str, None] = {}
+    changed = [step for step in undoable.plan.steps if step.number in undoable.changed]
+    # what a command made on a machine goes with it, so nothing else has to be told to that machine
+    going = {step.host for step in changed if isinstance(step.operation, Command) and step.operation.undo_script}
+    running = {
+        step.number: unit
+        for step in changed
+        if isinstance(step.operation, Unit) and (unit := _as_before(step.operation, step.original)).active
+    }
     for stage in reversed(undoable.plan.stages):
-        steps = [step for step in undoable.plan.steps if step.stage == stage.name and step.number in undoable.changed]
-        with builder.stage(f"undo/{stage.name.replace('/', '-')}", f"Take back: {stage.title}"):
+        steps = [step for step in changed if step.stage == stage.name]
+        name = f"undo/{stage.name.replace('/', '-')}"
+        with builder.stage(name, f"Take back: {stage.title}"):
             for step in reversed(steps):
                 if step.operation.kind not in (LocalFile.kind, Await.kind):
                     hosts[step.host] = None
-                _take_back(undoable, step, builder, packages)
+                # what ran before is seen to once its files are as they were
+                if step.number not in running:
+                    _take_back(undoable, step, builder, packages)
+        with builder.stage(f"{name}-then", f"What that leaves on other machines: {stage.title}"):
+            for step in steps:
+                for then in step.operation.undo_then if isinstance(step.operation, Command) else ():
+                    if then.host not in going:
+                        hosts[then.host] = None
+                        _tell(step, then, builder)
+    with builder.stage("undo/units", "Let what ran before run with what was put back"):
+        for number, unit in running.items():
+            builder.ensure(unit, f"step {number} of run {undoable.run} changed it", Risk.DISRUPTIVE)
     with builder.stage("undo/material", "Remove what was kept on the machines"):
         for host in hosts:
-            builder.ensure(Clear(host=host), "nothing of ours stays", Risk.DESTRUCTIVE)
+            builder.ensure(Clear(host=host, run=undoable.run), "nothing of that run stays", Risk.DESTRUCTIVE)
+
+
+def _as_before(unit: Unit, original: str) -> Unit:
+    enabled, active, *_ = [*original.split(), "", ""]
+    running = active == "active"
+    return Unit(
+        host=unit.host,
+        unit=unit.unit,
+        enabled=enabled == "enabled",
+        active=running,
+        # one that stops runs with no file at all
+        watch=unit.watch if running else (),
+        reload=unit.reload,
+    )
+
+
+def _tell(step: Step, then: Command, builder: PlanBuilder) -> None:
+    made = builder.ensure(then, f"taking back step {step.number} leaves it", Risk.DESTRUCTIVE)
+    if made.step:
+        for sentence in then.destroys:
+            builder.destroys(f"{then.host}: {sentence}")
 
 
 def _take_back(undoable: Undoable, step: Step, builder: PlanBuilder, packages: bool) -> None:
@@ -124,14 +165,7 @@ def _back(undoable: Undoable, step: Step, packages: bool) -> Operation | None:
         absent = tuple(word.split("=")[0] for word in step.original.split() if word.endswith("=absent"))
         return Packages(host=host, names=absent, installed=False) if packages and absent else None
     if isinstance(operation, Unit):
-        enabled, active, *_ = [*step.original.split(), "", ""]
-        return Unit(
-            host=host,
-            unit=operation.unit,
-            enabled=enabled == "enabled",
-            active=active == "active",
-            reload=operation.reload,
-        )
+        return _as_before(operation, step.original)
     if isinstance(operation, User):
         return User(host=host, user=operation.user, present=False) if step.original == "absent" else None
     if isinstance(operation, Artefact):
@@ -142,9 +176,10 @@ def _back(undoable: Undoable, step: Step, packages: bool) -> Operation | None:
                 url=operation.url,
                 sha256=operation.sha256,
                 present=False,
-                folders=folder,
+                restore=folder,
+                wanted_state="" if step.original == "absent" else step.original,
             )
-            if step.original == "absent"
+            if step.original == "absent" or step.original.startswith("file ")
             else None
         )
     if isinstance(operation, Command) and operation.undo_script:

@@ -14,7 +14,7 @@ from homek8s_tui.home.artefacts import Download
 from homek8s_tui.home.inventory import Home, Node, Proxy
 from homek8s_tui.hosts.model import Question
 from homek8s_tui.plan.checks import Asked, Http, Port, Probe, Scan, Seen
-from homek8s_tui.rehearsal.machine import Catalogue, Entry, Machine, Shortage, UnitEntry, public_key
+from homek8s_tui.rehearsal.machine import Catalogue, Machine, Shortage, UnitEntry, public_key
 
 _EPOCH = 1_790_000_000.0
 _LAST_SECONDS = 7
@@ -56,6 +56,7 @@ class RehearsalHome:
         self.kubeconfig = RehearsalKubeconfig()
         self.random = random
         """Where keys, tokens and the names of runs come from."""
+        self._nodes_known: set[str] = set()
         catalogue = Catalogue(
             questions={
                 "nodes": self._nodes,
@@ -66,13 +67,14 @@ class RehearsalHome:
                 "k3s-ready": self._ready,
                 "k3s-token": self._token,
             },
-            states={"k3s-installed": _installed, "k3s-joined": _joined},
+            states={"k3s-installed": _installed, "k3s-joined": _joined, "k3s-node": self._node_known},
             jobs={
                 "packages": _packages,
                 "download": _download,
                 "k3s-install": _install,
                 "k3s-join": self._join,
                 "k3s-uninstall": _uninstall,
+                "k3s-forget-node": self._forget,
             },
             starts={"wg-quick@": self._start_tunnel, "traefik": _start_traefik, "k3s": self._start_k3s},
         )
@@ -228,6 +230,7 @@ class RehearsalHome:
         if not machine.active(f"wg-quick@{self.home.tunnel.name}"):
             raise Shortage(f'level=fatal msg="unable to find interface {self.home.tunnel.name}"')
         if machine.name == self.home.server.name and "/etc/rancher/k3s/k3s.yaml" not in machine.files:
+            self._nodes_known = {machine.name}
             certificate = base64.b64encode(self.random(48)).decode()
             machine.write(
                 "/etc/rancher/k3s/k3s.yaml", f"users:\n- user:\n    client-certificate-data: {certificate}\n", "600"
@@ -240,7 +243,7 @@ class RehearsalHome:
         if machine.active("k3s"):
             for node in self.home.nodes:
                 runs = self.machines[node.name].active("k3s" if node.role == "server" else "k3s-agent")
-                if runs or "/var/lib/rancher/k3s/agent/client-kubelet.crt" in self.machines[node.name].files:
+                if node.name in self._nodes_known:
                     ready = runs and (node.role == "server" or self._joined_by_tunnel(node.name, machine.name))
                     lines.append(f"node={node.name} {ready} {version} {self.home.tunnel_address(node.name)}")
         return "\n".join(lines) + "\n"
@@ -264,7 +267,20 @@ class RehearsalHome:
         _installer(machine, "k3s-agent")
         machine.write("/var/lib/rancher/k3s/agent/client-kubelet.crt", "certificate", "600")
         machine.units["k3s-agent"] = UnitEntry(True, True, self.clock.now())
+        self._nodes_known.add(machine.name)
         return "[INFO]  systemd: Starting k3s-agent\n"
+
+    def _node_known(self, machine: Machine, arguments: Sequence[str]) -> tuple[str, str]:
+        if "/usr/local/bin/k3s" not in machine.files:
+            return "absent", ""
+        if not machine.active("k3s"):
+            return "unknown", ""
+        return ("present" if arguments[0] in self._nodes_known else "absent"), ""
+
+    def _forget(self, machine: Machine, arguments: Sequence[str], _secrets: Sequence[str]) -> str:
+        self._ready(machine, arguments)
+        self._nodes_known.discard(arguments[0])
+        return ""
 
 
 @dataclass
@@ -324,8 +340,8 @@ def _packages(machine: Machine, arguments: Sequence[str], _secrets: Sequence[str
 
 def _download(machine: Machine, arguments: Sequence[str], _secrets: Sequence[str]) -> str:
     path, _, sha256, _, mode, undo = arguments
+    machine.keep(path, undo)
     machine.write(path, sha256, mode)
-    machine.files[f"{undo}/folders"] = Entry("")
     return ""
 
 

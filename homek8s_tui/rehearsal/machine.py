@@ -125,7 +125,8 @@ class Machine:
         now, extra = self.state(change.kind, change.state)
         if matches(now, change.after):
             return Outcome("already", now, _outputs(extra))
-        if not matches(now, change.before):
+        back = change.kind in ("file", "artefact") and change.arguments[0] not in ("write", "remove", "put")
+        if not matches(now, change.before) and not (back and now == "absent"):
             return Outcome("refused", now)
         try:
             getattr(self, f"_change_{change.kind}")(change, now)
@@ -204,6 +205,21 @@ class Machine:
         """Writes a file, as a program on the machine would."""
         self.files[path] = Entry(text, mode, written=self.clock.now())
 
+    def keep(self, path: str, folder: str) -> None:
+        """Keeps what is at a path as undo material, as the change scripts do; an empty folder keeps nothing."""
+        if folder and path in self.files:
+            self.files[f"{folder}/content"] = self.files[path]
+        elif folder:
+            self.files[f"{folder}/folders"] = Entry("")
+
+    def _put_back(self, path: str, folder: str, after: str) -> None:
+        if after == "absent":
+            self.files.pop(path, None)
+        elif f"{folder}/content" in self.files:
+            self.files[path] = replace(self.files[f"{folder}/content"], written=self.clock.now())
+        else:
+            raise Shortage(f"what {path} was before is no longer kept in {folder}, so it stays as it is")
+
     def active(self, unit: str) -> bool:
         """Tells whether a unit runs."""
         return self.units.get(unit, UnitEntry()).active
@@ -255,10 +271,7 @@ class Machine:
 
     def _change_file(self, change: Change, now: str) -> None:
         path, _, places, host, action, mode, owner, group = (*change.state, *change.arguments)
-        if change.undo:
-            self.files[f"{change.undo}/content" if path in self.files else f"{change.undo}/folders"] = self.files.get(
-                path, Entry("")
-            )
+        self.keep(path, change.undo)
         if action == "write":
             text = change.payload
             for place in places.split():
@@ -268,10 +281,10 @@ class Machine:
                         raise Shortage(f"the content of {path} could not be written")
                     text = text.replace(mark, self.files[place].text.split("\n")[0])
             self.files[path] = Entry(text, mode, owner, group, self.clock.now())
-        elif f"{action}/content" in self.files:
-            self.files[path] = replace(self.files[f"{action}/content"], written=self.clock.now())
-        else:
+        elif action == "remove":
             self.files.pop(path, None)
+        else:
+            self._put_back(path, action, change.after)
 
     def _state_secret(self, arguments: Sequence[str]) -> tuple[str, str]:
         path, make = arguments
@@ -350,19 +363,26 @@ class Machine:
         return ("absent" if entry is None else f"file {entry.mode} {entry.owner} {entry.text}"), ""
 
     def _change_artefact(self, change: Change, now: str) -> None:
+        path = change.state[0]
         if change.arguments[0] == "put":
-            self.write(change.state[0], change.arguments[1], change.arguments[3])
+            self.keep(path, change.undo)
+            self.write(path, change.arguments[1], change.arguments[3])
         else:
-            self.files.pop(change.state[0], None)
+            self._put_back(path, change.arguments[1], change.after)
 
     def _state_material(self, arguments: Sequence[str]) -> tuple[str, str]:
-        kept = self.jobs or any(path.startswith(f"{arguments[0]}/") for path in self.files)
-        return ("present" if kept else "absent"), ""
+        return ("present" if self.jobs or self._material(arguments) else "absent"), ""
 
     def _change_material(self, change: Change, now: str) -> None:
         self.jobs.clear()
-        for path in [path for path in self.files if path.startswith(f"{change.state[0]}/")]:
+        for path in self._material(change.state):
             del self.files[path]
+
+    def _material(self, arguments: Sequence[str]) -> list[str]:
+        folder, *run = arguments
+        return [
+            path for path in self.files if path.startswith("/".join([folder, *(["undo", *run] if run else []), ""]))
+        ]
 
     def _state_job(self, arguments: Sequence[str]) -> tuple[str, str]:
         return ("present" if arguments[0] in self.jobs else "absent"), ""

@@ -6,6 +6,7 @@ import hashlib
 import random
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
@@ -20,7 +21,7 @@ from homek8s_tui.hosts.host import Asker
 from homek8s_tui.hosts.known_hosts import HostKeys
 from homek8s_tui.hosts.model import Cancel, Change, Chunk, Ended, Job, Outcome, Question
 from homek8s_tui.hosts.ssh import SshHost
-from homek8s_tui.plan.operations import File, Operation, Packages, Unit, User
+from homek8s_tui.plan.operations import Artefact, File, Operation, Packages, Unit, User
 from homek8s_tui.plan.operations import Secret as SecretOperation
 from homek8s_tui.plan.values import HostSecret, show
 from homek8s_tui.rehearsal.home import RehearsalHome
@@ -120,6 +121,49 @@ def test_undo_material_brings_back_what_was(machine: Machine) -> None:
     gone = File(host="proxy", path=path, content=None, restore=f"{kept}/1", wanted_state="absent")
     assert change(machine, gone, (f"{kept}/1", "", "", ""), first).result == "changed"
     assert state(machine, "file", path, "", "", "proxy") == ("absent", "")
+
+
+def test_a_program_is_replaced_and_put_back(machine: Machine, tmp_path: Path) -> None:
+    path, kept = "/usr/local/bin/contract", "/var/lib/homek8s/undo/contract"
+    states = []
+    for number, text in enumerate(("old", "new"), 3):
+        source = tmp_path / text
+        source.write_text(text)
+        put = Artefact(host="proxy", path=path, url="", sha256=digest(text))
+        before = states[-1] if states else "absent"
+        done = change(machine, put, ("put", digest(text), "", "755"), before, undo=f"{kept}/{number}", stream=source)
+        assert done.result == "changed"
+        states.append(done.now)
+    back = Artefact(
+        host="proxy", path=path, url="", sha256="", present=False, restore=f"{kept}/4", wanted_state=states[0]
+    )
+    assert change(machine, back, ("restore", f"{kept}/4"), states[1]).now == states[0]
+    gone = Artefact(host="proxy", path=path, url="", sha256="", present=False, restore=f"{kept}/3")
+    assert change(machine, gone, ("restore", f"{kept}/3"), states[0]).now == "absent"
+
+
+def test_what_is_gone_can_be_put_back_as_well(machine: Machine) -> None:
+    path, kept = "/etc/contract/gone.conf", "/var/lib/homek8s/undo/contract/5"
+    first = write(machine, path, "old\n").now
+    second = write(machine, path, "new\n", before=first, undo=kept).now
+    remove = File(host="proxy", path=path, content=None)
+    assert change(machine, remove, ("remove", "", "", ""), second).now == "absent"
+    back = File(host="proxy", path=path, content=None, restore=kept, wanted_state=first)
+    assert change(machine, back, (kept, "", "", ""), second).now == first
+    # what somebody made there in the meantime is not nothing
+    theirs = write(machine, path, "theirs\n", before=first).now
+    assert change(machine, back, (kept, "", "", ""), second).result == "refused"
+    assert state(machine, "file", path, "", "", "proxy")[0] == theirs
+
+
+def test_what_is_no_longer_kept_can_not_be_put_back(machine: Machine) -> None:
+    path, nowhere = "/etc/contract/kept.conf", "/var/lib/homek8s/undo/nowhere/1"
+    write(machine, path, "new\n")
+    first = f"file 644 root root {digest('old' + chr(10))}"
+    back = File(host="proxy", path=path, content=None, restore=nowhere, wanted_state=first)
+    with pytest.raises(Trouble, match="no longer kept in /var/lib/homek8s/undo/nowhere/1, so it stays as it is"):
+        change(machine, back, (nowhere, "", "", ""), "file *")
+    assert state(machine, "file", path, "", "", "proxy")[1] == "new"
 
 
 def test_packages_are_installed_by_a_job_at_most_once(machine: Machine) -> None:
@@ -280,6 +324,17 @@ def test_questions_travel_together_and_an_unknown_secret_is_a_sentence(machine: 
     assert [told for told, _ in parse_states(answers["state:user"])] == ["absent", "absent"]
     with pytest.raises(Trouble, match="read the secret"):
         machine.read_secret("/nowhere")
+
+
+def test_a_runs_material_goes_and_that_of_others_stays(machine: Machine) -> None:
+    folder = "/var/lib/homek8s"
+    for run in ("one", "two"):
+        write(machine, f"/etc/contract/{run}.txt", "x\n", undo=f"{folder}/undo/{run}/1")
+    assert machine.change(Change("material", (folder, "one"), "*", "absent")).result == "changed"
+    assert state(machine, "material", folder, "one")[0] == "absent"
+    assert state(machine, "material", folder, "two")[0] == "present"
+    assert state(machine, "material", folder)[0] == "present"
+    assert machine.change(Change("material", (folder, "two"), "*", "absent")).result == "changed"
 
 
 def test_nothing_of_ours_stays_when_it_is_cleared(machine: Machine) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from homek8s_tui.base.findings import Intent
@@ -17,7 +18,10 @@ from homek8s_tui.engine.run import ApplyRun
 from homek8s_tui.engine.undo import make_undo, newest_undoable
 from homek8s_tui.engine.world import World
 from homek8s_tui.home.inventory import Home
+from homek8s_tui.hosts.model import Question
 from homek8s_tui.plan.model import Approval, Plan
+from homek8s_tui.plan.operations import Command
+from homek8s_tui.plan.review import title
 from homek8s_tui.rehearsal.home import RehearsalHome
 
 
@@ -139,6 +143,61 @@ def test_undo_takes_everything_back_but_what_somebody_changed(stage: Stage) -> N
         assert not machine.users
         assert not any(unit.active or unit.enabled for unit in machine.units.values())
     assert stage.rehearsal.kubeconfig.contexts == {}
+
+
+def test_an_agent_that_is_taken_back_alone_leaves_no_node_behind(stage: Stage) -> None:
+    stage.apply(stage.plan())
+    pi4, pi5 = (stage.rehearsal.machines[name] for name in ("pi4", "pi5"))
+
+    def nodes() -> list[str]:
+        said = pi4.ask([Question("k3s", "k3s")])["k3s"].output
+        return [line.split()[0] for line in said.splitlines() if line.startswith("node=")]
+
+    # a machine that was installed anew joins by a run of its own
+    pi5.catalogue.jobs["k3s-uninstall"](pi5, (), ())
+    assert stage.apply(stage.plan())[0].result == "done"
+    assert nodes() == ["node=pi4", "node=pi5"]
+    run = newest_undoable(stage.journal, stage.home.name)
+    assert {step.host for step in run.plan.steps if step.number in run.done} == {"pi5", "pi4"}
+    made = make_undo(stage.world, run, packages=False)
+    assert any("pi4: the node pi5 of the cluster" in sentence for sentence in made.destroys)
+    order = [(step.host, title(step)) for step in made.steps if isinstance(step.operation, Command)]
+    assert order == [("pi5", "take back: join pi5 to the cluster"), ("pi4", "delete the node pi5 from the cluster")]
+    assert stage.apply(made)[0].result == "done"
+    assert nodes() == ["node=pi4"]
+    assert make_undo(stage.world, run, packages=False).steps == ()
+
+
+def test_a_whole_home_that_is_taken_back_needs_no_node_deleted(stage: Stage) -> None:
+    stage.apply(stage.plan())
+    made = make_undo(stage.world, newest_undoable(stage.journal, stage.home.name), packages=False)
+    assert "k3s-forget-node" not in {getattr(step.operation, "script", "") for step in made.steps}
+
+
+def test_an_upgrade_is_taken_back_and_what_older_runs_replaced_stays_for_theirs(stage: Stage) -> None:
+    pi4 = stage.rehearsal.machines["pi4"]
+    pi4.write("/etc/rancher/k3s/config.yaml", "somebody's older one\n", "600")
+    stage.apply(stage.plan())
+    was = {path: entry.text for path, entry in pi4.files.items()}
+    newer = msgspec.structs.replace(
+        stage.home, versions=msgspec.structs.replace(stage.home.versions, k3s="v1.37.0+k3s1")
+    )
+    ended, _ = stage.apply(make_plan(stage.world, newer, Intent("setup"), stage.planner))
+    assert ended.result == "done"
+    assert pi4.files["/usr/local/bin/k3s"].text != was["/usr/local/bin/k3s"]
+    started = pi4.units["k3s"].started
+    made = make_undo(stage.world, newest_undoable(stage.journal, stage.home.name), packages=False)
+    assert any(title(step) == "restore /usr/local/bin/k3s" for step in made.steps)
+    assert stage.apply(made)[0].result == "done"
+    assert pi4.files["/usr/local/bin/k3s"].text == was["/usr/local/bin/k3s"]
+    assert pi4.units["k3s"].active and pi4.units["k3s"].started > started, "it runs with the old program again"
+    assert {path: entry.text for path, entry in pi4.files.items() if "/undo/" in path} == {
+        path: text for path, text in was.items() if "/undo/" in path
+    }
+    first = stage.journal.load(stage.journal.runs(stage.home.name)[-1].id)
+    assert stage.apply(make_undo(stage.world, first, packages=False))[0].result == "done"
+    assert pi4.files["/etc/rancher/k3s/config.yaml"].text == "somebody's older one\n"
+    assert not [path for machine in stage.rehearsal.machines.values() for path in machine.files if "homek8s" in path]
 
 
 def test_the_newest_run_to_take_back_changed_something_and_is_no_undo(stage: Stage) -> None:

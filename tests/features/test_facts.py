@@ -5,7 +5,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from homek8s_tui.base.known import Fresh
 from homek8s_tui.features.k3s import facts as k3s
+from homek8s_tui.features.k3s.findings import findings, nodes_ready
 from homek8s_tui.features.nodes import facts as nodes
 from homek8s_tui.features.proxy.findings import only_these_ports, same_certificate
 from homek8s_tui.features.tunnels import facts as tunnels
@@ -13,6 +15,7 @@ from homek8s_tui.features.tunnels.findings import handshake
 from homek8s_tui.home.inventory import Home
 from homek8s_tui.hosts.model import Answer
 from homek8s_tui.plan.checks import Check
+from homek8s_tui.plan.facts import Facts
 
 TUNNEL = (
     "interface=up\nnow=1795433142\nmtu=1420\n"
@@ -56,6 +59,17 @@ def test_nodes_as_the_api_server_knows_them() -> None:
     )
     assert [(node.name, node.ready) for node in live.nodes] == [("pi4", True), ("pi5", False)]
     assert (live.version, live.server) == ("v1.36.3+k3s1", "active")
+
+
+def test_an_api_server_that_does_not_answer_says_nothing_of_its_nodes(home: Home) -> None:
+    said = "version=v1.36.3+k3s1\nk3s=active\nk3s-agent=inactive\nsilent=Unable to connect to the server: timeout\n"
+    ready = Check("r", "r", (), "nodes-ready", ("pi4", "pi5"))
+    verdict = nodes_ready(ready, ({"output": said},), 0)
+    assert (verdict.state, "timeout" in verdict.words, "no node" in verdict.words) == ("fails", True, False)
+    for answer in (Answer(0, said), Answer(124, "version=v1.36.3+k3s1\nk3s=active\n")):
+        known = Fresh({"k3s": k3s.parse(home, "pi4", {"k3s": answer})}, 1.0)
+        found = list(findings(home, Facts({"pi4": known}, {}, 1.0, 1.0)))
+        assert [(finding.id, finding.subject, finding.mend) for finding in found] == [("api-silent", "pi4", None)]
 
 
 def test_a_machine_as_it_tells_of_itself(home: Home) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from homek8s_tui.base.troubles import Kind, Trouble
@@ -128,6 +128,7 @@ def test_no_cut_reply_passes_for_a_whole_one(outputs: list[bytes], data: st.Data
 
 @settings(max_examples=300, deadline=None)
 @given(st.binary(max_size=80) | st.from_regex(rb"\A([ACSOEKR] [a-z0-9+/=. ]*\n)*\Z"))
+@example(b"\t\x80.")
 def test_hostile_replies_are_refused_in_a_sentence(output: bytes) -> None:
     reply = Reply(0, output, "")
     readers = (
@@ -205,11 +206,21 @@ def test_progress_lines() -> None:
             read(line)
 
 
+def test_a_states_variables_are_not_the_changes() -> None:
+    state = "state() { path=x action=x unit=x NAME=x seen=x; NOW=there OUTPUTS=a=b; }\n"
+    script = exchange.script_text("prelude") + exchange.script_text("compare") + state
+    reply = local.run(f"{script}BEFORE=there AFTER=gone path=/p NAME=n\ncompare x\necho $path $NAME $NOW $OUTPUTS")
+    assert reply.output == b"/p n there a=b\n"
+    broken = local.run(f"{script}BEFORE='*' AFTER=gone\nstate() {{ NOW=$unset; }}\ncompare x\necho went on")
+    assert (broken.status, broken.output) == (2, b""), "a state that can't be told is never taken for one"
+
+
 PATTERNS = st.text("ab*?[]^!-\\ '\"$~{}\n/=.", max_size=8)
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(PATTERNS, PATTERNS, PATTERNS), min_size=1, max_size=40))
+@example([("\n", "", ""), ("a\n", "a", "a"), ("", "", "x")])
 def test_machines_judge_states_as_the_plan_does(triples: list[tuple[str, str, str]]) -> None:
     """The contract with `plan.standing.matches`: the ``case`` in compare.sh is its twin."""
     script = [exchange.script_text("prelude"), exchange.script_text("compare")]

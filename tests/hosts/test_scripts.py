@@ -240,7 +240,7 @@ def test_an_artefact_is_verified_put_and_taken_back(tmp_path: Path, member: str)
     path.write_bytes(b"tampered with")
     assert local.change(put()).result == "refused"
     path.write_bytes(program)
-    remove = Change("artefact", (str(path),), after, "absent", ("remove", str(undo)))
+    remove = Change("artefact", (str(path),), after, "absent", ("restore", str(undo)))
     assert local.change(remove) == Outcome("changed", "absent")
     assert not (tmp_path / "opt").exists()
 

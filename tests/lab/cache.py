@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 from urllib.parse import urlsplit
 
 SUITE = "bookworm"
@@ -254,10 +255,14 @@ rm -f "$2.csr" "$2.ext"
     return target / f"{name}.crt", target / f"{name}.key"
 
 
-def recorder() -> Path:
-    """The library that writes down every program start on a host."""
+def recorder(where: Literal["host", "operator"] = "host") -> Path:
+    """The library that writes down every program start: on a host, or of the operator's own programs.
+
+    The operator's is named in LD_PRELOAD, and its record in LAB_RECORD.
+    """
     source = SOURCE / "record.c"
-    recipe = 'gcc -Wall -Wextra -Werror -O2 -fPIC -shared -o "$1/record.so" "$2"'
+    other = """-include stdlib.h -DRECORD='getenv("LAB_RECORD")' """ if where == "operator" else ""
+    recipe = f'gcc -Wall -Wextra -Werror -O2 -fPIC -shared {other}-o "$1/record.so" "$2"'
     entry = build(
         "record",
         digest(recipe, source.read_bytes()),

@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..conftest import HOME
+from .cache import recorder
 from .lab import Lab
-from .machines import PASSWORD
+from .machines import PASSWORD, read_record
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -28,6 +29,7 @@ class Console:
     def __init__(self, lab: Lab, folder: Path) -> None:
         self.lab = lab
         self.folder = folder
+        folder.mkdir(exist_ok=True)
         self.inventory = folder / "homek8s.yaml"
         self.inventory.write_text(HOME)
         self.kubeconfig = folder / "kubeconfig"
@@ -37,9 +39,11 @@ class Console:
         ssh.mkdir(mode=0o700)
         shutil.copy(lab.keys.plain, ssh / "id_ed25519")
         (ssh / "id_ed25519").chmod(0o600)
-        secret = folder / "password"
-        secret.write_text(f"{PASSWORD}\n")
-        secret.chmod(0o600)
+        self.password_file = folder / "password"
+        self.password_file.write_text(f"{PASSWORD}\n")
+        self.password_file.chmod(0o600)
+        self._record = folder / "executions"
+        self._record.touch()
 
     @property
     def environment(self) -> dict[str, str]:
@@ -53,7 +57,13 @@ class Console:
             "KUBECONFIG": str(self.kubeconfig),
             "SSL_CERT_FILE": str(self.lab.ca_file),
             "PYTHONPATH": str(ROOT),
+            "LD_PRELOAD": str(recorder("operator")),
+            "LAB_RECORD": str(self._record),
         }
+
+    def executions(self) -> list[list[str]]:
+        """The argument lists of the product's own processes and of the programs they started, in order."""
+        return read_record(self._record)
 
     def fingerprint(self, host: str) -> str:
         """A machine's real fingerprint, as somebody in front of it would read it."""
@@ -66,7 +76,7 @@ class Console:
     def command(self, *arguments: str, program: Sequence[str] = ("-m", "homek8s_tui.cli.app")) -> list[str]:
         """The command line of the product."""
         keys = [word for host in self.lab.hosts for word in ("--host-key", f"{host}={self.fingerprint(host)}")]
-        password = ["--secret", f"sudo:pi5=command:cat {self.folder}/password"]
+        password = ["--secret", f"sudo:pi5=command:cat {self.password_file}"]
         return [sys.executable, *program, "--home", str(self.inventory), *keys, *password, *arguments]
 
     def run(self, *arguments: str, timeout: float = 300, **more: object) -> subprocess.CompletedProcess[str]:

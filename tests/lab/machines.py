@@ -305,10 +305,7 @@ class Host:
 
         Dynamically linked programs only; the record is emptied by a reset and goes on over a reboot.
         """
-        with self._record.open("rb") as file:
-            file.seek(since)
-            lines = file.read().decode(errors="replace").split("\n")[:-1]
-        return [[_unescape(word) for word in line.split("\t")[2:]] for line in lines]
+        return read_record(self._record, since)
 
     # -- identity ------------------------------------------------------------------------------------
 
@@ -463,6 +460,14 @@ class Host:
         """Remove the host key that outlives resets; the next reset makes a new one."""
         for name in ("hostkey", "hostkey.pub", "known_hosts"):
             (self.directory / name).unlink(missing_ok=True)
+
+
+def read_record(path: Path, since: int = 0) -> list[list[str]]:
+    """The argument lists in a record of program starts, from a point on."""
+    with path.open("rb") as file:
+        file.seek(since)
+        lines = file.read().decode(errors="replace").split("\n")[:-1]
+    return [[_unescape(word) for word in line.split("\t")[2:]] for line in lines]
 
 
 def _bytes(size: str) -> int:

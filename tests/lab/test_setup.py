@@ -6,30 +6,35 @@ import contextlib
 import json
 import re
 import sqlite3
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from homek8s_tui.base.findings import Intent
+from homek8s_tui.cli import wiring
+from homek8s_tui.engine.observe import make_plan
+from homek8s_tui.home import inventory
+from homek8s_tui.hosts.known_hosts import HostKeys
+from homek8s_tui.hosts.ssh import SshHost
+from homek8s_tui.plan.model import decode
+
+from . import picture
 from .console import Console
+from .ground import wait_until
 from .kubernetes import artefacts
 from .lab import Lab
+from .machines import Host
 
 KILLER = (str(Path(__file__).with_name("killing.py")),)
-# What a run may leave behind: our own folder goes by the undo itself, logs and caches are the machine's, and useradd
-# keeps a copy of the old files beside the new ones.
-SNAPSHOT = r"""
-cd /
-find etc usr/local var/lib root home opt srv -xdev \
-    \( -path var/lib/dpkg -o -path var/lib/apt -o -path var/lib/systemd -o -path var/lib/sudo -o -path var/lib/homek8s \) -prune \
-    -o \( -type f -o -type l \) ! -name 'passwd-' ! -name 'group-' ! -name 'shadow-' ! -name 'gshadow-' \
-       ! -path etc/ld.so.cache ! -path etc/machine-id -printf '%p %m %u %g %l ' -exec sh -c '[ -L "$1" ] && echo link || sha256sum <"$1"' x {} \;
-getent passwd | cut -d: -f1
-ip route | sort
-ls /sys/class/net
-systemctl list-unit-files --no-legend --state=enabled | sort
-"""
+
+
+@pytest.fixture(scope="module")
+def undisturbed() -> list[picture.EndState]:
+    """What a set-up ends in that nothing disturbed, once a test has made one."""
+    return []
 
 
 @pytest.fixture
@@ -42,11 +47,6 @@ def console(fresh: Lab, tmp_path: Path) -> Console:
 def holding(transcript: str) -> Counter[str]:
     """Counts the proofs of a transcript by how they came out."""
     return Counter(line.split()[0] for line in transcript.splitlines() if re.match(r"^   (HOLDS|PENDING|FAILS) ", line))
-
-
-def snapshot(lab: Lab) -> dict[str, set[str]]:
-    """What the machines are made of."""
-    return {name: set(host.run(SNAPSHOT, timeout=120).splitlines()) for name, host in lab.hosts.items()}
 
 
 def install_ingress(lab: Lab) -> None:
@@ -77,6 +77,25 @@ N
     lab.pi5.run("systemctl restart nginx")
 
 
+def exchanges_of_a_plan(console: Console, monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
+    """How many exchanges planning the set-up takes, by machine, over SSH and with the operator's own files."""
+    with monkeypatch.context() as operator:
+        for name, value in console.environment.items():
+            operator.setenv(name, value)
+        home = inventory.load(console.inventory)
+        keys = HostKeys(console.folder / "known_hosts", lambda _question: True)
+        secrets = wiring.GivenSecrets({"sudo:pi5": f"command:cat {console.password_file}"}, None)
+        world = wiring.real_world(home, keys, secrets, str(console.kubeconfig), read_only=True)
+        plan = make_plan(world, home, Intent("setup"), wiring.setup_planner(str(console.kubeconfig)))
+        assert not plan.blockers(frozenset({"cgroup-v1"}))
+        exchanges = {}
+        for name, host in world.askers.items():
+            assert isinstance(host, SshHost)
+            exchanges[name] = host.exchanges
+            host.close()
+        return exchanges
+
+
 def secrets_of(lab: Lab) -> Iterator[str]:
     """Every secret that a set-up makes or uses."""
     for host in lab.hosts.values():
@@ -89,11 +108,16 @@ def secrets_of(lab: Lab) -> Iterator[str]:
     yield "raspberry"
 
 
-def test_three_bare_machines_become_a_reachable_cluster_and_go_back(console: Console) -> None:
+def test_three_bare_machines_become_a_reachable_cluster_and_go_back(
+    console: Console, undisturbed: list[picture.EndState], monkeypatch: pytest.MonkeyPatch
+) -> None:
     lab = console.lab
-    before = snapshot(lab)
+    before = picture.made_of(lab)
+    assert exchanges_of_a_plan(console, monkeypatch) == {"proxy": 2, "pi4": 2, "pi5": 2}
 
     transcript = console.set_up()
+    undisturbed.append(picture.end_state(lab, console.inventory, console.kubeconfig))
+    assert exchanges_of_a_plan(console, monkeypatch) == {"proxy": 2, "pi4": 2, "pi5": 2}
     assert holding(transcript) == {"HOLDS": 11, "PENDING": 1}, transcript[-3000:]
 
     # planned again, nothing is left to do, and the inventory kept its comments beside the new checksums
@@ -111,7 +135,13 @@ def test_three_bare_machines_become_a_reachable_cluster_and_go_back(console: Con
         for path in folder.rglob("*")
         if path.is_file() and path.stat().st_size < 10_000_000
     ]
-    argv = "\n".join(" ".join(words) for host in lab.hosts.values() for words in host.executions())
+    # neither in what the machines started nor in what this side did, the product itself included
+    started = console.executions()
+    assert [word for words in started for word in words if word.endswith("/password")], "the recorder saw nothing"
+    assert any("homek8s_tui.cli.app" in words and "apply" in words for words in started)
+    argv = "\n".join(
+        " ".join(words) for words in [*started, *(w for host in lab.hosts.values() for w in host.executions())]
+    )
     jobs = "\n".join(
         host.run("cat /var/lib/homek8s/jobs/*/* 2>/dev/null; journalctl --no-pager -o cat", check=False)
         for host in lab.hosts.values()
@@ -148,7 +178,7 @@ def test_three_bare_machines_become_a_reachable_cluster_and_go_back(console: Con
     assert refused.returncode == 64 and "DESTROYS pi4: K3s with its whole datastore" in refused.stdout
     run = next(info["id"] for info in json.loads(console.done("journal", "--json"))[::-1])
     console.done("undo", run, "--yes", "--confirm", "lab")
-    after = snapshot(lab)
+    after = picture.made_of(lab)
     for name, was in before.items():
         installed = {"wg-quick", "wireguard", "bash-completion"}
         left = {
@@ -169,6 +199,11 @@ def test_three_bare_machines_become_a_reachable_cluster_and_go_back(console: Con
     assert not console.kubeconfig.exists() or "lab" not in console.kubeconfig.read_text()
 
 
+def jobs_started(host: Host, since: int = 0) -> list[list[str]]:
+    """The jobs that a machine's systemd was asked to start."""
+    return [words for words in host.executions(since) if words[0].endswith("systemd-run")]
+
+
 def last_record(console: Console) -> str:
     """The kind of the newest record of the journal, or nothing."""
     if not (console.state / "journal.sqlite").exists():
@@ -178,8 +213,15 @@ def last_record(console: Console) -> str:
     return str(row[0]) if row else ""
 
 
-def test_killed_at_every_record_it_ends_the_same(console: Console) -> None:
+def test_killed_at_every_record_it_ends_the_same(
+    console: Console, undisturbed: list[picture.EndState], tmp_path: Path
+) -> None:
     lab = console.lab
+    if not undisturbed:
+        console.set_up()
+        undisturbed.append(picture.end_state(lab, console.inventory, console.kubeconfig))
+        lab.reset()
+        console = Console(lab, tmp_path / "killed")
     plan = console.folder / "plan.json"
     console.done("plan", "setup", "-o", str(plan), "--waive", "cgroup-v1", code=2)
     digest = re.search(r"Digest ([0-9a-f]{64})", console.run("plan", "setup").stdout)
@@ -204,6 +246,13 @@ def test_killed_at_every_record_it_ends_the_same(console: Console) -> None:
     else:
         pytest.fail("it did not come to its end")
     assert kills > 80
+    # whatever was cut off, and wherever: nothing is missing, doubled or half done
+    ended = picture.end_state(lab, console.inventory, console.kubeconfig)
+    assert picture.difference(undisturbed[0], ended) == []
+    assert {name: sum(lines.values()) > 400 for name, lines in ended.items()}.items() >= dict.fromkeys(
+        lab.hosts, True
+    ).items()
+    assert ended["objects"]["Node                         <none>            pi5"] == 1
     assert "0 steps, 38 already so" in console.done("plan", "setup", "--waive", "cgroup-v1")
     started: Counter[str] = Counter()
     for name, host in lab.hosts.items():
@@ -227,6 +276,55 @@ def test_killed_at_every_record_it_ends_the_same(console: Console) -> None:
     assert max(started[name] for name in started if "--unit" in name) == 1
 
 
+def hang_the_api(console: Console) -> None:
+    """The server runs and answers nobody: systemd calls it active, and connections to it are accepted."""
+    lab = console.lab
+    plan = console.folder / "plan.json"
+    console.run("plan", "setup", "-o", str(plan))
+    made = decode(plan.read_bytes(), str(plan))
+    stages = [stage.name for stage in made.stages]
+    earlier = stages[: stages.index("k3s/join")]
+    # each step has two records, its intent and its outcome
+    when = f"before:{2 * len([step for step in made.steps if step.stage in earlier]) + 1}"
+    killed = console.run("apply", str(plan), "--approve", made.digest, "--waive", "cgroup-v1", program=(*KILLER, when))
+    assert killed.returncode == -9, killed.stdout[-3000:]
+    lab.faults.hang(lab.pi4, "k3s")
+
+    # who looks meanwhile is told what does not answer, and nothing that nobody can know
+    looks: list[str] = []
+    looking = threading.Thread(target=lambda: looks.append(console.done("doctor", code=1)))
+    looking.start()
+    since = lab.pi5.mark()
+    hanging = console.run("apply", "setup", "--yes", "--waive", "cgroup-v1")
+    looking.join()
+    assert "The API server on pi4 does not answer." in looks[0]
+    assert "is not in the cluster" not in looks[0] and "clock of" not in looks[0].replace(
+        "Nothing keeps the clock of", ""
+    )
+    assert hanging.returncode == 1
+    sentence = next(line for line in hanging.stdout.splitlines() if "Could not" in line)
+    assert "get the join token that lives for an hour for 'join pi5 to the cluster' on pi4 (192.168.1.4:22)" in sentence
+    assert "context deadline exceeded" in hanging.stdout and "'journalctl -u k3s' says what is wrong" in hanging.stdout
+    assert "'homek8s resume' goes on here" in hanging.stdout
+    # nothing half-written: no job was started for want of its secret, and the machine has no agent
+    assert not jobs_started(lab.pi5, since)
+    assert not lab.pi5.exists("/etc/systemd/system/k3s-agent.service")
+    assert lab.pi5.run("ls -A /var/lib/homek8s/jobs /run/homek8s").count("in\n") == 0
+
+    lab.faults.unhang(lab.pi4, "k3s")
+    console.done("resume")
+    assert "0 steps" in console.done("plan", "setup", "--waive", "cgroup-v1")
+
+    # that run joined pi5 and no more; taken back alone it leaves no node behind that is not ready for ever
+    nodes = "KUBECACHEDIR=/run/lab-kubectl k3s kubectl get nodes -o name"
+    assert lab.pi4.run(nodes).split() == ["node/pi4", "node/pi5"]
+    said = console.done("undo", "--yes", "--confirm", "lab")
+    assert "DESTROYS pi4: the node pi5 of the cluster, with its labels and taints" in said
+    assert lab.pi4.run(nodes).split() == ["node/pi4"]
+    assert not lab.pi5.exists("/etc/systemd/system/k3s-agent.service")
+    assert lab.pi4.run("systemctl is-active k3s") == "active\n"
+
+
 def test_what_goes_wrong_is_said_and_mended(console: Console) -> None:
     lab = console.lab
     # an unreachable machine: nothing is begun
@@ -246,20 +344,19 @@ def test_what_goes_wrong_is_said_and_mended(console: Console) -> None:
 
     # the apt mirror hangs in the middle of a job, and every connection drops: the job goes on, and is not run twice
     lab.apt_mirror.hang()
-    import threading
 
     def disturb() -> None:
+        wait_until(lambda: bool(jobs_started(lab.pi5)), "the job runs", 30, pause=0.2)
         for host in lab.hosts.values():
             lab.faults.drop_ssh(host)
         lab.apt_mirror.resume()
 
-    timer = threading.Timer(6, disturb)
-    timer.start()
+    disturbance = threading.Thread(target=disturb)
+    disturbance.start()
     transcript = console.done("-v", "apply", "setup", "--yes", "--waive", "cgroup-v1", "--stage", "tunnel")
-    timer.join()
+    disturbance.join()
     assert "connection lost, trying again" in transcript
-    starts = [words for words in lab.pi5.executions() if words[0].endswith("systemd-run")]
-    assert len(starts) == 1
+    assert len(jobs_started(lab.pi5)) == 1
 
     # a file that somebody edited between plan and apply: refused, nothing done, planned again it is mended
     plan = console.folder / "plan.json"
@@ -293,3 +390,5 @@ def test_what_goes_wrong_is_said_and_mended(console: Console) -> None:
     assert was in changed.stdout and "homek8s trust pi5" in changed.stdout
     console.done("trust", "pi5")
     console.done("status")
+
+    hang_the_api(console)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from textual.pilot import Pilot
@@ -17,7 +19,7 @@ from homek8s_tui.base.findings import Intent
 from homek8s_tui.base.troubles import Trouble
 from homek8s_tui.cli import console as opening
 from homek8s_tui.cli import wiring
-from homek8s_tui.engine import observe
+from homek8s_tui.engine import observe, run
 from homek8s_tui.engine.service import Service
 from homek8s_tui.home import inventory
 from homek8s_tui.rehearsal.home import RehearsalClock, RehearsalHome
@@ -90,6 +92,22 @@ def one_by_one(hosts, work):
     return results
 
 
+class AtOnce:
+    """A thread that has ended when it has begun."""
+
+    def __init__(self, target, args=(), **_options) -> None:
+        self._work = lambda: target(*args)
+
+    def start(self) -> None:
+        self._work()
+
+    def is_alive(self) -> bool:
+        return False
+
+    def join(self, timeout: float | None = None) -> None:
+        return None
+
+
 @asynccontextmanager
 async def on_stage(
     folder: Path,
@@ -107,7 +125,7 @@ async def on_stage(
 
     Args:
         folder: Where inventory and journal are.
-        monkeypatch: Makes machines answer one after the other, so that pictures are the same each time.
+        monkeypatch: Makes machines answer and work one after the other, so that pictures are the same each time.
         first: The first screen.
         parts: What is set up already; empty for everything, None for nothing.
         text: The inventory; the commented example if None, no file if empty.
@@ -118,6 +136,7 @@ async def on_stage(
         read_only: Whether nothing may be changed.
     """
     monkeypatch.setattr(observe, "side_by_side", one_by_one)
+    monkeypatch.setattr(run, "threading", SimpleNamespace(Thread=AtOnce, Lock=threading.Lock))
     monkeypatch.setenv("HOMEK8S_STATE", str(folder / "state"))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(folder / "config"))
     monkeypatch.setattr(Input, "cursor_blink", False)

@@ -37,6 +37,8 @@ class Live(msgspec.Struct, frozen=True):
     """The state of the agent's unit."""
     nodes: tuple[ClusterNode, ...]
     """The cluster's nodes, as this machine's API server knows them."""
+    silent: str = ""
+    """What came back instead of the nodes, where the API server should have told them."""
 
 
 class Settled(msgspec.Struct, frozen=True):
@@ -50,7 +52,11 @@ def questions(home: Home) -> Mapping[str, tuple[Question, ...]]:
 
 def parse(_home: Home, _host: str, answers: Answers) -> RoomFacts:
     """Reads a machine's answer."""
-    return RoomFacts(Settled(), read(answers[NAME].output))
+    answer = answers[NAME]
+    live = read(answer.output)
+    if answer.status and not live.silent:
+        live = msgspec.structs.replace(live, silent=f"the question ended with status {answer.status}")
+    return RoomFacts(Settled(), live)
 
 
 def read(text: str) -> Live:
@@ -64,7 +70,13 @@ def read(text: str) -> Live:
             nodes.append(ClusterNode(words[0], words[1] == "True", words[2], words[3]))
         else:
             values[name] = value.strip()
-    return Live(values.get("version", ""), values.get("k3s", ""), values.get("k3s-agent", ""), tuple(nodes))
+    return Live(
+        values.get("version", ""),
+        values.get("k3s", ""),
+        values.get("k3s-agent", ""),
+        tuple(nodes),
+        values.get("silent", ""),
+    )
 
 
 ROOM = Room(NAME, questions, parse)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from homek8s_tui.base.findings import Finding, Intent, Severity
+from homek8s_tui.base.safe_text import one_line
 from homek8s_tui.features.k3s import facts as k3s
 from homek8s_tui.home.inventory import Home
 from homek8s_tui.plan.checks import Check, Seen, Verdict
@@ -13,7 +14,10 @@ from homek8s_tui.plan.facts import Facts
 
 def nodes_ready(check: Check, seen: tuple[Seen, ...], _now: float) -> Verdict:
     """Judges that the nodes named in ``expect`` are Ready."""
-    nodes = {node.name: node for node in k3s.read(seen[0].get("output", "")).nodes}
+    live = k3s.read(seen[0].get("output", ""))
+    if live.silent:
+        return Verdict("fails", f"the API server did not tell its nodes: {one_line(live.silent)}")
+    nodes = {node.name: node for node in live.nodes}
     missing = [name for name in check.expect if name not in nodes]
     waiting = [name for name in check.expect if name in nodes and not nodes[name].ready]
     if missing or waiting:
@@ -41,6 +45,17 @@ def findings(home: Home, facts: Facts) -> Iterator[Finding]:
             mend=mend,
         )
         return
+    if room.live.silent:
+        # what it did not tell is no reason to say anything of its nodes
+        yield Finding(
+            "api-silent",
+            Severity.BLOCKER,
+            home.server.name,
+            f"The API server on {home.server.name} does not answer.",
+            f"K3s runs there, but kubectl on that machine said: {one_line(room.live.silent)}.",
+            "'journalctl -u k3s' there says what it is busy with; 'systemctl restart k3s' if it hangs.",
+        )
+        return
     known = {node.name: node for node in room.live.nodes}
     for node in home.nodes:
         if node.name not in known:
@@ -60,5 +75,5 @@ def findings(home: Home, facts: Facts) -> Iterator[Finding]:
                 node.name,
                 f"{node.name} is not Ready.",
                 "The API server says so.",
-                f"'journalctl -u k3s-agent' on {node.name} says why.",
+                f"'journalctl -u {'k3s' if node.role == 'server' else 'k3s-agent'}' on {node.name} says why.",
             )

@@ -152,6 +152,7 @@ def plan_k3s(home: Home, facts: Facts, checksums: Mapping[str, str], b: PlanBuil
                     undo_script="k3s-uninstall",
                     undo_ends="absent",
                     destroys=("the K3s agent and all data of local-path volumes on it.",),
+                    undo_then=(_forget(home, agent),),
                 ),
                 "its token is made only then and lives for an hour",
             )
@@ -197,7 +198,8 @@ def prove_access(home: Home, b: PlanBuilder) -> None:
                 judge="verified",
                 within=10,
                 probes=(Tls(CONSOLE, address, _API, name, authority=home.name),),
-                explain="Look at tls-san in the server's config.yaml; K3s takes it over at a restart.",
+                explain="If another certificate came, look at tls-san in the server's config.yaml; K3s takes it over at a "
+                "restart. If nothing came, 'homek8s doctor' says what is wrong.",
             )
         )
     b.prove(
@@ -208,8 +210,22 @@ def prove_access(home: Home, b: PlanBuilder) -> None:
             expect=("200",),
             probes=(Http(CONSOLE, home.proxy.address, _API, home.domain, "/readyz", home.name),),
             within=20,
-            explain="'homek8s status' shows which hop is broken.",
+            explain="'homek8s doctor' says which hop is broken.",
         )
+    )
+
+
+def _forget(home: Home, agent: Node) -> Command:
+    """Returns what removes a node from the cluster: an agent that is uninstalled leaves it there, not ready for ever."""
+    return Command(
+        host=home.server.name,
+        title=f"delete the node {agent.name} from the cluster",
+        script="k3s-forget-node",
+        arguments=(agent.name,),
+        shows=(f"k3s kubectl delete node {agent.name}",),
+        proof=("k3s-node", agent.name),
+        ends="absent",
+        destroys=(f"the node {agent.name} of the cluster, with its labels and taints, and the pods that run on it.",),
     )
 
 
@@ -222,7 +238,7 @@ def ready(home: Home, within: int) -> Check:
         judge="nodes-ready",
         expect=tuple(node.name for node in home.nodes),
         within=within,
-        explain="'journalctl -u k3s-agent' on that node says why it is not.",
+        explain="'journalctl -u k3s-agent' on that node says why it is not, 'journalctl -u k3s' on the server.",
     )
 
 

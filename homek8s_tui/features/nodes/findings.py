@@ -30,7 +30,7 @@ def preflight(home: Home, facts: Facts) -> Iterator[Finding]:
             continue
         names[room.settled.hostname] += 1
         yield from _machine(home, host.name, room.settled)
-        yield from _fitness(home, host.name, room.live, facts.now)
+        yield from _fitness(home, host.name, room.live, facts)
     for name, count in names.items():
         if count > 1:
             yield Finding(
@@ -129,7 +129,7 @@ def _machine(home: Home, host: str, settled: Settled) -> Iterator[Finding]:
                 )
 
 
-def _fitness(home: Home, host: str, live: Live, now: float) -> Iterator[Finding]:
+def _fitness(home: Home, host: str, live: Live, facts: Facts) -> Iterator[Finding]:
     node = host != home.proxy.name
     needed = _NEEDED_KB["node" if node else "proxy"]
     free = f"{live.disk_free_kb // 1024} MB are free."
@@ -144,7 +144,8 @@ def _fitness(home: Home, host: str, live: Live, now: float) -> Iterator[Finding]
         )
     elif node and live.disk_free_kb < _COMFORTABLE_KB:
         yield Finding("disk-small", Severity.WARNING, host, f"{host} has little space for images and volumes.", free)
-    skew = abs(live.clock - now)
+    # one machine that is slow to answer keeps all of them waiting, and is no wrong clock
+    skew = max(facts.began - live.clock, live.clock - facts.now)
     if skew > _SKEW_SECONDS:
         yield Finding(
             "clock-wrong",

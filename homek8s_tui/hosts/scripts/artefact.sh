@@ -13,3 +13,7 @@ put() {
     [ -z "$4" ] || mv -fT -- "$2.origin.fresh" "$2.origin" || return 1
     mv -fT -- "$2.fresh" "$2"
 }
+# keep_program PATH FOLDER: keeps a program, and beside it where it came from.
+keep_program() {
+    keep "$1" "$2" && { [ ! -f "$1.origin" ] || cp -a -- "$1.origin" "$2/origin"; }
+}

@@ -1,6 +1,7 @@
 # ACTION MODE OWNER GROUP, with the state arguments PATH FIELDS PLACES HOST before them; the content is the payload.
 # ACTION: write, remove, or the folder of undo material to restore from.
-path=$1 action=$5 mode=$6 owner=$7 group=$8
+path=$1 PLACES=$3 HOST=$4 action=$5 mode=$6 owner=$7 group=$8
+case $action in write | remove) ;; *) from_nothing "$path" ;; esac
 compare "$1" "$2" "$3" "$4"
 folder=$(dirname -- "$path")
 fill() {
@@ -30,14 +31,7 @@ fill() {
         [ "$end" = no ] || echo || return 1
     done
 }
-if [ -n "$UNDO" ]; then
-    keep_folder
-    if [ -f "$path" ]; then
-        cp -a -- "$path" "$UNDO/content" || fail "$path could not be kept for undo"
-    else
-        keep_folders "$folder"
-    fi
-fi
+[ -z "$UNDO" ] || keep "$path" "$UNDO" || fail "$path could not be kept for undo in $UNDO"
 case $action in
     write)
         (umask 022 && mkdir -p -- "$folder") || fail "the folder $folder could not be made"
@@ -47,8 +41,7 @@ case $action in
         chown -- "$owner:$group" "$fresh" && chmod -- "$mode" "$fresh" || fail "$path could not get its owner and mode"
         sync -- "$fresh" || fail "$path could not be written to the disk"
         # what was written is judged before it takes the old file's place, so nothing half-written is ever seen
-        NOW='' EXTRA=''
-        state "$fresh" "$2" "$3" "$4"
+        look "$fresh" "$2" "$3" "$4"
         # shellcheck disable=SC2254  # a pattern on purpose
         case $NOW in
             $AFTER) ;;
@@ -59,14 +52,13 @@ case $action in
         ;;
     remove) rm -f -- "$path" || fail "$path could not be removed" ;;
     *)
-        if [ -f "$action/content" ]; then
-            # touched, so that what runs with the newer content is found to be stale
-            cp -a -- "$action/content" "$path.homek8s-restore" && touch -- "$path.homek8s-restore" && mv -fT -- "$path.homek8s-restore" "$path" || fail "$path could not be restored"
-        else
+        if [ "$AFTER" = absent ]; then
             rm -f -- "$path" || fail "$path could not be removed"
-            if [ -f "$action/folders" ]; then
-                while IFS= read -r made; do rmdir -- "$made" 2>/dev/null || break; done <"$action/folders"
-            fi
+            drop_folders "$action"
+        elif [ -e "$action/content" ] || [ -L "$action/content" ]; then
+            put_back "$path" "$action" || fail "$path could not be restored"
+        else
+            fail "what $path was before is no longer kept in $action, so it stays as it is"
         fi
         ;;
 esac

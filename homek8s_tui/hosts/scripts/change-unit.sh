@@ -1,5 +1,4 @@
 # ENABLED ACTIVE HOW, with the state arguments NAME WATCHED before them. HOW: reload or restart.
-# the state script has names of its own, so these are in capitals
 NAME=$1 ENABLED=$3 ACTIVE=$4 HOW=$5
 compare "$1" "$2"
 case $NOW in masked*) fail "$NAME is masked on this machine; 'systemctl unmask $NAME' if that is a mistake" ;; esac
@@ -25,6 +24,12 @@ if [ "$ACTIVE" = yes ]; then
     systemctl "$verb" -- "$NAME" || why "$NAME did not $verb; its last words:"
     systemctl show -p InvocationID --value -- "$NAME" >"/run/homek8s/units/$NAME.run"
     mv -f "/run/homek8s/units/.$NAME" "/run/homek8s/units/$NAME"
+    look "$1" "$2"
+    # a simple service counts as started as soon as its process exists, however short it lives
+    case $NOW in
+        *" active "*) ;;
+        *) why "$NAME did not stay active; its last words:" ;;
+    esac
 else
     systemctl stop -- "$NAME" 2>/dev/null
     systemctl reset-failed -- "$NAME" 2>/dev/null

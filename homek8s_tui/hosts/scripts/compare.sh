@@ -5,9 +5,21 @@ fail() {
     printf '%s\n' "$*" >&2
     exit 1
 }
+# look STATE-ARGUMENT...: sets NOW and OUTPUTS. In a shell of its own: a state's variables are not the change's, and
+# whoever writes the one need not know the other.
+look() {
+    seen=$(
+        NOW='' EXTRA='' OUTPUTS=''
+        state "$@"
+        printf '%s %s' "$(printf %s "$NOW" | encode)" "$(printf %s "$OUTPUTS" | encode)"
+    ) || exit
+    # the dot keeps line ends, which a substitution drops
+    NOW=$(printf %s "${seen% *}" | base64 -d; printf .)
+    NOW=${NOW%.}
+    OUTPUTS=$(printf %s "${seen#* }" | base64 -d)
+}
 compare() {
-    NOW='' EXTRA='' OUTPUTS=''
-    state "$@"
+    look "$@"
     # shellcheck disable=SC2254  # both are patterns on purpose: * stands for anything
     case $NOW in
         $AFTER) report already; exit 0 ;;
@@ -16,25 +28,10 @@ compare() {
     esac
 }
 finish() {
-    NOW='' EXTRA='' OUTPUTS=''
-    state "$@"
+    look "$@"
     # shellcheck disable=SC2254  # a pattern on purpose
     case $NOW in
         $AFTER) report changed ;;
         *) fail "it was done, but the state is now '$NOW' and not '$AFTER'" ;;
     esac
-}
-# the umask keeps what is made here to root
-keep_folder() { [ -z "$UNDO" ] || mkdir -p -- "$UNDO" || fail "no undo material can be kept in $UNDO"; }
-# keep_folders FOLDER: notes which folders on the way to it do not exist yet: they are ours to remove again.
-# A note that is there stays: the try that was cut off after it may have made them.
-keep_folders() {
-    [ ! -e "$UNDO/folders" ] || return 0
-    missing=$1
-    : >"$UNDO/folders.new" || fail "$UNDO can't be written"
-    while [ ! -d "$missing" ]; do
-        printf '%s\n' "$missing" >>"$UNDO/folders.new" || fail "$UNDO can't be written"
-        missing=$(dirname -- "$missing")
-    done
-    mv -fT -- "$UNDO/folders.new" "$UNDO/folders" || fail "$UNDO can't be written"
 }

@@ -1,6 +1,5 @@
 # JOB UNIT, with the state arguments behind them; the job's script is the payload, its input SECRETS.
 # Making the job's folder is the token: whoever makes it starts the job, everybody else attaches to it.
-# the state scripts have names of their own, so these are in capitals
 JOB=/var/lib/homek8s/jobs/$1 UNIT=$2
 shift 2
 mkdir -p /var/lib/homek8s/jobs || fail "/var/lib/homek8s can't be written"

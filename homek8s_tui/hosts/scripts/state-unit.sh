@@ -7,12 +7,12 @@ state() {
             LoadState) load=$value ;;
             UnitFileState) file=$value ;;
             ActiveState) active=$value ;;
-            ActiveEnterTimestamp) started=${value#@} ;;
+            ActiveEnterTimestamp) started=$value ;;
             NeedDaemonReload) reload_needed=$value ;;
             InvocationID) invocation=$value ;;
         esac
     done <<X
-$(systemctl show --timestamp=unix -p LoadState -p UnitFileState -p ActiveState -p ActiveEnterTimestamp -p NeedDaemonReload -p InvocationID -- "$1")
+$(systemctl show --timestamp=us+utc -p LoadState -p UnitFileState -p ActiveState -p ActiveEnterTimestamp -p NeedDaemonReload -p InvocationID -- "$1")
 X
     case $file in
         enabled | enabled-runtime | static | generated | indirect | linked) file=enabled ;;
@@ -29,15 +29,18 @@ X
     if [ "$active" = active ]; then
         [ "$reload_needed" = yes ] && fresh=stale
         # /run/homek8s/units/NAME is touched at each start or reload that we ask for, and NAME.run says which run of
-        # the unit that was; of a run that somebody else started only the second is known
+        # the unit that was; a run that somebody else started is known by its time, to the nanosecond: a file is
+        # often written in the second in which a package started the unit
         stamp=/run/homek8s/units/$1 ours=no
         [ -e "$stamp" ] && [ "$(cat "$stamp.run" 2>/dev/null)" = "$invocation" ] && ours=yes
+        started=$(date -d "${started:-never}" +%s%N 2>/dev/null) || started=0
         for path in $2; do
             [ -e "$path" ] || continue
+            changed=$(stat -c %.9Y -- "$path")
             if [ "$ours" = yes ]; then
                 # shellcheck disable=SC3013  # dash and every other sh of Debian have -nt
                 [ "$path" -nt "$stamp" ] && fresh=stale
-            elif [ "$(stat -c %Y -- "$path")" -gt "${started:-0}" ]; then
+            elif [ "${changed%.*}${changed#*.}" -gt "$started" ]; then
                 fresh=stale
             fi
         done
