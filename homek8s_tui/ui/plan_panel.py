@@ -85,6 +85,10 @@ class PlanPanel(Container):
         """Begins empty."""
         self._enter(self.phase)
 
+    def on_resize(self) -> None:
+        """Keeps the newest lines of the log in sight."""
+        self.call_after_refresh(self.query_one(Log).scroll_end, animate=False)
+
     # --- what the screen tells it
 
     def show_planning(self, make: Callable[[], Plan]) -> None:

@@ -21,6 +21,7 @@ from homek8s_tui.cli import console as opening
 from homek8s_tui.cli import wiring
 from homek8s_tui.engine import observe, run
 from homek8s_tui.engine.service import Service
+from homek8s_tui.features.overview import screen as overview
 from homek8s_tui.home import inventory
 from homek8s_tui.rehearsal.home import RehearsalClock, RehearsalHome
 from homek8s_tui.ui.app import Console, Settings
@@ -56,7 +57,7 @@ class Stage:
 
     async def settle(self) -> None:
         """Returns when nothing goes on any more."""
-        for _ in range(3):
+        for _ in range(2):
             await self.pilot.pause()
             await asyncio.wait_for(self.app.background.idle(), 30)
         await self.pilot.pause()
@@ -140,6 +141,8 @@ async def on_stage(
     monkeypatch.setenv("HOMEK8S_STATE", str(folder / "state"))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(folder / "config"))
     monkeypatch.setattr(Input, "cursor_blink", False)
+    # looks again only when it is told to: how long a test takes must not show
+    monkeypatch.setattr(overview, "_AGAIN_SECONDS", 3600.0)
     example = inventory.commented()
     home = inventory.parse(example if parts is not None or text is None or "nodes" not in text else text)
     number = itertools.count(1)

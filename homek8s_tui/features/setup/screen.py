@@ -358,6 +358,11 @@ class SetupScreen(WithPlan, ConsoleScreen):
         self.panel.refresh_run()
         super().refresh_run()
 
+    def on_resize(self) -> None:
+        """Shows as much of the log as there is room for."""
+        super().on_resize()
+        self.call_after_refresh(self._paint_live)
+
     def tick(self) -> None:
         """Lets the shown times go on."""
         if not self.is_mounted:
