@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from .lab import Lab
@@ -16,10 +18,13 @@ EndState = dict[str, Counter[str]]
 # keeps a copy of the old files beside the new ones.
 _MADE_OF = r"""
 cd /
-find etc usr/local var/lib root home opt srv -xdev \
-    \( -path var/lib/dpkg -o -path var/lib/apt -o -path var/lib/systemd -o -path var/lib/sudo -o -path var/lib/homek8s \) -prune \
-    -o \( -type f -o -type l \) ! -name 'passwd-' ! -name 'group-' ! -name 'shadow-' ! -name 'gshadow-' \
-       ! -path etc/ld.so.cache ! -path etc/machine-id -printf '%p %m %u %g %l ' -exec sh -c '[ -L "$1" ] && echo link || sha256sum <"$1"' x {} \;
+found() {
+    find etc usr/local var/lib root home opt srv -xdev \
+        \( -path var/lib/dpkg -o -path var/lib/apt -o -path var/lib/systemd -o -path var/lib/sudo -o -path var/lib/homek8s \) -prune \
+        -o ! -name 'passwd-' ! -name 'group-' ! -name 'shadow-' ! -name 'gshadow-' ! -path etc/ld.so.cache ! -path etc/machine-id "$@"
+}
+found -type f -exec sha256sum {} + | sed 's/^/sum /'
+found \( -type f -o -type l \) -printf 'file %p %m %u %g %l\n'
 getent passwd | cut -d: -f1
 ip route | sort
 ls /sys/class/net
@@ -84,7 +89,7 @@ _DIFFERS = tuple(
 
 def made_of(lab: Lab) -> dict[str, set[str]]:
     """What the machines are made of: what an undo must bring back."""
-    return {name: set(_lines(host, _MADE_OF)) for name, host in lab.hosts.items()}
+    return {name: set(lines) for name, lines in _of_each(lab, _made_of).items()}
 
 
 def end_state(lab: Lab, *files: Path) -> EndState:
@@ -94,7 +99,7 @@ def end_state(lab: Lab, *files: Path) -> EndState:
         lab: A lab whose machines are set up.
         files: The files of the console that the run wrote for its operator.
     """
-    found = {name: [*_lines(host, _MADE_OF), *_lines(host, _MORE)] for name, host in lab.hosts.items()}
+    found = _of_each(lab, lambda host: [*_made_of(host), *_lines(host, _MORE)])
     found["objects"] = _lines(lab.pi4, _OBJECTS)
     found["console"] = [
         f"{path.name} {path.stat().st_mode & 0o777:o}: {line}"
@@ -112,6 +117,26 @@ def difference(one: EndState, other: EndState) -> list[str]:
         for sign, left, right in (("-", one, other), ("+", other, one))
         for line in sorted((left[name] - right[name]).elements())
     ]
+
+
+def _of_each(lab: Lab, look: Callable[[Host], list[str]]) -> dict[str, list[str]]:
+    with ThreadPoolExecutor() as pool:
+        return dict(zip(lab.hosts, pool.map(look, lab.hosts.values()), strict=True))
+
+
+def _made_of(host: Host) -> list[str]:
+    sums: dict[str, str] = {}
+    lines = []
+    for line in _lines(host, _MADE_OF):
+        kind, _, rest = line.partition(" ")
+        if kind == "sum":
+            digest, _, path = rest.partition("  ")
+            sums[path] = digest
+        elif kind == "file":
+            lines.append(f"{rest} {sums.get(rest.split()[0], 'link')}")
+        else:
+            lines.append(line)
+    return lines
 
 
 def _lines(host: Host, script: str) -> list[str]:
