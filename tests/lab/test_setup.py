@@ -15,10 +15,10 @@ import pytest
 
 from homek8s_tui.base.findings import Intent
 from homek8s_tui.cli import wiring
+from homek8s_tui.engine.command_log import CommandLog
 from homek8s_tui.engine.observe import make_plan
 from homek8s_tui.home import inventory
 from homek8s_tui.hosts.known_hosts import HostKeys
-from homek8s_tui.hosts.ssh import SshHost
 from homek8s_tui.plan.model import decode
 
 from . import picture
@@ -85,14 +85,12 @@ def exchanges_of_a_plan(console: Console, monkeypatch: pytest.MonkeyPatch) -> di
         home = inventory.load(console.inventory)
         keys = HostKeys(console.folder / "known_hosts", lambda _question: True)
         secrets = wiring.GivenSecrets({"sudo:pi5": f"command:cat {console.password_file}"}, None)
-        world = wiring.real_world(home, keys, secrets, str(console.kubeconfig), read_only=True)
-        plan = make_plan(world, home, Intent("setup"), wiring.setup_planner(str(console.kubeconfig)))
+        connections = wiring.Connections(keys, secrets, CommandLog(wiring.SystemClock()), read_only=True)
+        planner = wiring.setup_planner(str(console.kubeconfig))
+        plan = make_plan(connections.world(home), home, Intent("setup"), planner)
         assert not plan.blockers(frozenset({"cgroup-v1"}))
-        exchanges = {}
-        for name, host in world.askers.items():
-            assert isinstance(host, SshHost)
-            exchanges[name] = host.exchanges
-            host.close()
+        exchanges = {name: host.exchanges for name, host in connections.ssh().of(home.hosts).items()}
+        connections.close()
         return exchanges
 
 

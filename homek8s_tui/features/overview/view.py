@@ -96,12 +96,13 @@ def picture(home: Home, facts: Facts) -> Picture:
                 "" if node is None else "Ready" if node.ready else "NotReady",
             )
         )
-    found = [
+    silent = tuple(
         Finding("unreachable", Severity.BLOCKER, name, f"{name} could not be asked.", one_line(why.why, _SENTENCES))
         for name, why in facts.unreachable().items()
-    ]
-    found += [*preflight(home, facts), *tunnel_findings.findings(home, facts), *k3s_findings.findings(home, facts)]
-    return Picture(home.name, facts.now, tuple(machines), tuple(_links(home, facts)), worst_first(tuple(found)))
+    )
+    found = (*preflight(home, facts), *tunnel_findings.findings(home, facts), *k3s_findings.findings(home, facts))
+    # a machine that does not answer is what most of the others may come from
+    return Picture(home.name, facts.now, tuple(machines), tuple(_links(home, facts)), (*silent, *worst_first(found)))
 
 
 def lines(shown: Picture) -> Iterator[str]:

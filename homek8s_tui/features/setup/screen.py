@@ -17,7 +17,7 @@ from textual.widgets.option_list import Option
 from homek8s_tui.base.findings import Intent
 from homek8s_tui.base.safe_text import one_line
 from homek8s_tui.base.tones import Line, Tone, elapsed
-from homek8s_tui.base.troubles import Kind, Trouble
+from homek8s_tui.base.troubles import Trouble
 from homek8s_tui.engine.journal import Run
 from homek8s_tui.engine.service import Found
 from homek8s_tui.features.nodes import facts as nodes
@@ -88,6 +88,14 @@ class Field(Widget):
             yield Lines([((self._label, "plain"),)], classes="field-label")
             yield Input(id=f"field-{self.path.replace('.', '-')}", classes="field-input", compact=True)
         yield Lines([((_HINTS[self.path], "dim"),)], classes="field-hint")
+
+    def on_descendant_focus(self) -> None:
+        """Explains itself, also where there is little room."""
+        self.add_class("-focused")
+
+    def on_descendant_blur(self) -> None:
+        """Makes room again."""
+        self.remove_class("-focused")
 
     def show(self, value: str) -> None:
         """Shows a value, without telling that it changed."""
@@ -164,7 +172,7 @@ class SetupScreen(WithPlan, ConsoleScreen):
                             yield Field("node.address", "Address")
                             yield Field("node.user", "User")
                             yield Field("node.port", "SSH port")
-                            yield Checkbox("runs the control plane (one node does)", id="server", compact=True)
+                            yield Checkbox(_server_label(False), id="server", compact=True)
                             yield Lines(id="node-login", classes="login")
                     yield self.panel
                 yield Lines(id="live")
@@ -503,6 +511,7 @@ class SetupScreen(WithPlan, ConsoleScreen):
 
     @on(Checkbox.Changed, "#server")
     def _server_changed(self, event: Checkbox.Changed) -> None:
+        event.checkbox.label = _server_label(event.value)
         for index, node in enumerate(self.draft.nodes):
             if index == self._node:
                 node.server = event.value
@@ -581,6 +590,7 @@ class SetupScreen(WithPlan, ConsoleScreen):
         box = self.query_one("#server", Checkbox)
         with box.prevent(Checkbox.Changed):
             box.value = node.server
+        box.label = _server_label(node.server)
         self.query_one("#node-form").display = bool(draft.nodes)
         self._judge()
         self._paint_nodes()
@@ -632,10 +642,8 @@ class SetupScreen(WithPlan, ConsoleScreen):
             return (("✓ logged in, and root: ", "good"), (one_line(what), "plain"))
 
         def failed(trouble: Trouble) -> None:
-            hint = (
-                " F7 forgets the pinned key." if "pinned" in trouble.came_back and trouble.kind is Kind.SECRET else ""
-            )
-            self._tried(key, (("✗ ", "bad"), (f"{trouble}{hint}", "plain")))
+            hint = "(F7, if you installed it anew) " if "homek8s trust" in trouble.do else ""
+            self._tried(key, (("✗ ", "bad"), (hint, "accent"), (str(trouble), "plain")))
 
         self.console.background.start(f"login-{machine.name}", ask, lambda line: self._tried(key, line), failed)
         self._paint_logins()
@@ -739,6 +747,11 @@ class SetupScreen(WithPlan, ConsoleScreen):
         if live.display:
             live.show(log_lines(self.service.log)[-(_LIVE_LINES if self.has_class("-wide") else 3) :])
         self.query_one("#nav").display = self.stage < _PLAN
+
+
+def _server_label(server: bool) -> str:
+    # the box's sign is the same on and off, and differs by its colour alone
+    return f"runs the control plane: {'yes' if server else 'no'} (one node does)"
 
 
 def _key(machine: Proxy | Node) -> tuple[str, str, str, str]:

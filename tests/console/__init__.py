@@ -1,0 +1,1 @@
+"""The console: driven by keys, in a real terminal and by pilot."""
