@@ -477,7 +477,7 @@ class SetupScreen(WithPlan, ConsoleScreen):
 
         def saved(result: str) -> None:
             if result != self._base_text:
-                self.notify(f"{path} is written.", title="Saved", markup=False)
+                self.notify(f"{path.name} is written.", title="Saved", markup=False)
                 self.panel.phase = "empty"  # what was planned from the old inventory is no plan any more
             self._base_text, self._base = result, inventory.read_plain(result, str(path))
             service.write_draft(None)
