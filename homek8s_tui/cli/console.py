@@ -15,7 +15,6 @@ from homek8s_tui.engine.service import Service
 from homek8s_tui.home import places
 from homek8s_tui.ui.actions import remapped
 from homek8s_tui.ui.app import Console, Settings
-from homek8s_tui.ui.plan_panel import PLAN_ACTIONS
 from homek8s_tui.ui.questions import Questions
 from homek8s_tui.ui.screen import EVERYWHERE, ConsoleScreen
 from homek8s_tui.ui.theme import THEMES
@@ -87,9 +86,11 @@ def settings(path: Path) -> Settings:
         from homek8s_tui.features.journal.screen import JournalScreen
         from homek8s_tui.features.overview.screen import HomeScreen
         from homek8s_tui.features.setup.screen import SetupScreen
+        from homek8s_tui.ui.plan_screen import PlanScreen
 
-        known = (*EVERYWHERE, *PLAN_ACTIONS, *HomeScreen.ACTIONS, *SetupScreen.ACTIONS, *JournalScreen.ACTIONS)
-        return Settings(told.theme, remapped(known, told.keys))
+        screens = (HomeScreen, SetupScreen, JournalScreen, PlanScreen)
+        together = [(*screen.ACTIONS, *EVERYWHERE) for screen in screens]
+        return Settings(told.theme, remapped(together, told.keys))
     return Settings(told.theme)
 
 

@@ -354,6 +354,7 @@ def demo_service(home: Home, random_bytes: Callable[[int], bytes], folder: Path)
     service = rehearsed_service(rehearsal, folder)
     inventory.write_text(service.path, inventory.commented())
     service.begin(service.plan(home, Intent("setup", (("stages", "tunnel"),)))).run()
+    service.live = None
     for machine in rehearsal.machines.values():
         machine.latency = _LATENCY
     return service

@@ -153,9 +153,11 @@ class Service:
         Raises:
             Trouble: If a run is under way already, or the checksums can't be pinned in the inventory.
         """
+        world = self.ways.world(plan.home)
+        if world.doers is None:
+            raise Trouble("apply the plan", "", "nothing may be changed: this is read-only", "Leave --read-only out.")
         if plan.checksums and not plan.undoes:
             inventory.save_checksums(self.path, dict(plan.checksums))
-        world = self.ways.world(plan.home)
         return self._go(plan, Approval(plan.digest, world.who, world.clock.now(), tuple(waived)), {})
 
     def unfinished(self, home: Home) -> Run | None:

@@ -732,7 +732,7 @@ def find(explicit: Path | None, cwd: Path, xdg_config: Path) -> Path:
         if path.is_file():
             return path
     said = f"none was named, and there is neither {here} nor {configured}"
-    do = "Name one with --inventory, or run `homek8s init` to write one"
+    do = "Name one with --home, or run `homek8s init` to write one"
     raise Trouble("find the inventory", "", said, do, Kind.USAGE)
 
 

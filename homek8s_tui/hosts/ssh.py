@@ -1,4 +1,4 @@
-"""A machine over SSH: one connection, asked and changed through it. The only module that knows paramiko."""
+"""A machine over SSH: one connection, asked and changed through it. Only the modules named ssh know paramiko."""
 
 from __future__ import annotations
 

@@ -46,6 +46,18 @@ _NAMES = {
 }
 
 
+def usable(keys: str, typing: bool) -> str:
+    """Returns the first of some keys that does its action now, or empty.
+
+    Args:
+        keys: The keys, comma separated.
+        typing: Whether a field has the focus, which takes the characters.
+    """
+    each = [key.strip() for key in keys.split(",")]
+    characters = {"question_mark", "slash", "space"}
+    return next((key for key in each if not typing or (len(key) > 1 and key not in characters)), "")
+
+
 def shown(keys: str) -> str:
     """Returns the first of some keys as people read it: ``^p``, ``F1``, ``?``."""
     key = keys.split(",")[0].strip()
@@ -56,20 +68,30 @@ def shown(keys: str) -> str:
     return _NAMES.get(key, key)
 
 
-def remapped(actions: Iterable[Action], keys: Mapping[str, str]) -> dict[str, str]:
-    """Returns the operator's keys by action, if every action is known.
+def remapped(together: Iterable[Iterable[Action]], keys: Mapping[str, str]) -> dict[str, str]:
+    """Returns the operator's keys by action, if every action is known and no key has two meanings on one screen.
+
+    Args:
+        together: The actions of each screen.
+        keys: The operator's keys by action.
 
     Raises:
-        Trouble: If one is not; it names the nearest that are.
+        Trouble: If not; it names what stands against it.
     """
-    known = {action.id for action in actions}
+    screens = [tuple(actions) for actions in together]
+    known = {action.id for actions in screens for action in actions}
     for name in keys:
         if name not in known:
-            raise Trouble(
-                "remap the keys",
-                "console.toml",
-                f"there is no action '{name}'",
-                f"The actions are {', '.join(sorted(known))}.",
-                Kind.USAGE,
-            )
+            raise _refused(f"there is no action '{name}'", f"The actions are {', '.join(sorted(known))}.")
+    for actions in screens:
+        taken: dict[str, str] = {}
+        for action in actions:
+            for key in keys.get(action.id, action.key).split(","):
+                other = taken.setdefault(key.strip(), action.id)
+                if other != action.id:
+                    raise _refused(f"'{key.strip()}' would be both {other} and {action.id}", "Give one another key.")
     return dict(keys)
+
+
+def _refused(came_back: str, do: str) -> Trouble:
+    return Trouble("remap the keys", "console.toml", came_back, do, Kind.USAGE)

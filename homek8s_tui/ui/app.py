@@ -195,7 +195,9 @@ class Console(App[int]):
             self.notify("Nothing is highlighted.", title="Copy", severity="warning", markup=False)
             return
         self.copy_to_clipboard(copied)
-        self.notify(f"{len(copied.splitlines())} lines are in the terminal's clipboard.", title="Copied", markup=False)
+        count = len(copied.splitlines())
+        told = f"{count} line{'' if count == 1 else 's'} in the terminal's clipboard."
+        self.notify(told, title="Copied", markup=False)
 
     def do_palette(self) -> None:
         """Opens the palette."""
@@ -346,6 +348,11 @@ class Console(App[int]):
             self.push_screen(SecretDialog(waiting.subject, waiting.again), answered)
         else:
             self.push_screen(host_key_dialog(waiting.subject), answered)
+
+    def ask_again(self) -> None:
+        """Lets questions be asked again that were not answered; called where the operator begins something."""
+        if self._questions is not None:
+            self._questions.ask_again()
 
     # --- our own errors
 

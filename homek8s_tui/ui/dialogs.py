@@ -205,6 +205,21 @@ class HelpDialog(ModalScreen[None]):
 
     def compose(self) -> ComposeResult:
         """Builds it."""
+        with Vertical(classes="dialog large"):
+            yield Lines([((self._screen_name, "strong"),), ((self._explained, "plain"),)], classes="dialog-title")
+            with VerticalScroll(classes="dialog-body"):
+                yield Lines(id="explained")
+            yield Lines([(("esc", "accent"), (" closes this", "dim"))])
+
+    def on_mount(self) -> None:
+        """Lets the arrow keys scroll."""
+        self.query_one(VerticalScroll).focus()
+
+    def on_resize(self) -> None:
+        """Wraps for the width there is."""
+        self.query_one("#explained", Lines).show(self._explanation())
+
+    def _explanation(self) -> list[Line]:
         lines: list[Line] = []
         for action, keys, reason in self._actions:
             every = " ".join(shown(key) for key in keys.split(","))
@@ -214,15 +229,7 @@ class HelpDialog(ModalScreen[None]):
             (("Keys can be changed in ~/.config/homek8s/console.toml, by the action's name:", "dim"),),
             (('  [keys]\n  "console.help" = "f1"', "dim"),),
         ]
-        with Vertical(classes="dialog large"):
-            yield Lines([((self._screen_name, "strong"),), ((self._explained, "plain"),)], classes="dialog-title")
-            with VerticalScroll(classes="dialog-body"):
-                yield Lines(lines)
-            yield Lines([(("esc", "accent"), (" closes this", "dim"))])
-
-    def on_mount(self) -> None:
-        """Lets the arrow keys scroll."""
-        self.query_one(VerticalScroll).focus()
+        return lines
 
     def action_leave(self) -> None:
         """Closes it."""

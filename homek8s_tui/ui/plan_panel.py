@@ -98,6 +98,7 @@ class PlanPanel(Container):
             make: Makes it; called on a thread of its own.
         """
         self._make = make
+        self._owner.ask_again()
         self._began = self._owner.clock.monotonic()
         self.plan, self.live, self.trouble = None, None, None
         self.waived.clear()
@@ -121,6 +122,8 @@ class PlanPanel(Container):
     def show_run(self, live: LiveRun) -> None:
         """Shows a run, wherever it is by now."""
         self._turn += 1
+        intent, service = live.progress.plan.intent, self._owner.service
+        self._make = self._make or (lambda: service.plan(service.home(), intent))
         self.plan, self.live, self.trouble = live.progress.plan, live, None
         self.waived.clear()
         self._log_at = 0
@@ -129,7 +132,9 @@ class PlanPanel(Container):
 
     def resume(self, run: Run) -> None:
         """Goes on with an unfinished run."""
-        self._begin(lambda: self._owner.service.resume(run))
+        service = self._owner.service
+        self._make = self._make or (lambda: service.plan(service.home(), run.plan.intent))
+        self._begin(lambda: service.resume(run))
 
     def refresh_run(self) -> None:
         """Shows what the run told since."""
@@ -179,6 +184,8 @@ class PlanPanel(Container):
                 return "No run has stopped here."
             if self.live.progress.ended.result != "unfinished":
                 return "The run is not one to go on with; plan again."
+            if self._owner.read_only:
+                return "The console is read-only."
         elif action == AGAIN.id:
             if phase in ("planning", "running"):
                 return "Something is under way; wait for it, or stop it."

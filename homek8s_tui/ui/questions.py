@@ -44,6 +44,7 @@ class Questions:
         self._guard = threading.RLock()
         self._kept: dict[str, Secret] = {}
         self._wrong: set[str] = set()
+        self._refused: set[str] = set()
         self._turns: dict[str, threading.Lock] = {}
         self._closed = False
         self._waiting: list[Waiting] = []
@@ -60,6 +61,8 @@ class Questions:
                 if name in self._kept:
                     return self._kept[name]
                 again = name in self._wrong
+                if name in self._refused:
+                    raise _not_given(prompt)
             if not again:
                 try:
                     return self._keep(name, self._given.get(name, prompt))
@@ -68,7 +71,9 @@ class Questions:
                         raise
             answer = self._wait(Waiting(prompt, again))
             if not isinstance(answer, Secret):
-                raise Trouble(f"get the {prompt}", "", "it was not given", "Try again and type it.", Kind.SECRET)
+                with self._guard:
+                    self._refused.add(name)
+                raise _not_given(prompt)
             return self._keep(name, answer)
 
     def reject(self, name: str) -> bool:
@@ -83,7 +88,19 @@ class Questions:
         """Has a host key judged that was never seen."""
         if question.name in self._approved:
             return self._approved[question.name] == question.fingerprint
-        return self._wait(Waiting(question)) is True
+        with self._guard:
+            if question.fingerprint in self._refused:
+                return False
+        approved = self._wait(Waiting(question)) is True
+        if not approved:
+            with self._guard:
+                self._refused.add(question.fingerprint)
+        return approved
+
+    def ask_again(self) -> None:
+        """Forgets what was not answered: the operator began something anew."""
+        with self._guard:
+            self._refused.clear()
 
     def secrets(self) -> tuple[Secret, ...]:
         """Returns every secret in here, to be kept out of reports."""
@@ -113,3 +130,7 @@ class Questions:
         with self._guard:
             self._waiting.remove(waiting)
         return waiting.answer
+
+
+def _not_given(prompt: str) -> Trouble:
+    return Trouble(f"get the {prompt}", "", "it was not given", "Look or plan again, and type it.", Kind.SECRET)

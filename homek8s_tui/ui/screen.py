@@ -104,6 +104,10 @@ class ConsoleScreen(Screen[None]):
         """Is shown again."""
         self.refresh_frame()
 
+    def on_descendant_focus(self) -> None:
+        """Shows the keys that work here: a field takes the characters."""
+        self.refresh_frame()
+
     def on_resize(self) -> None:
         """Fits the frame."""
         self.call_after_refresh(self.refresh_frame)

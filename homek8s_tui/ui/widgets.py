@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from textual.content import Content
 from textual.style import Style
-from textual.widgets import Static
+from textual.widgets import Input, Static
 
 from homek8s_tui.base.tones import Line
-from homek8s_tui.ui.actions import Action, shown
+from homek8s_tui.ui.actions import Action, shown, usable
 from homek8s_tui.ui.text import STYLES, toned
 
 if TYPE_CHECKING:
@@ -81,7 +81,9 @@ class KeyBar(Static):
         for action in actions:
             if screen.why_not(action.id) is not None:
                 continue
-            key = shown(screen.key_of(action))
+            key = shown(usable(screen.key_of(action), isinstance(screen.focused, Input)))
+            if not key:
+                continue
             used = len(key) + len(action.title) + 3
             if used > room:
                 continue

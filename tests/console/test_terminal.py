@@ -105,5 +105,5 @@ def test_copying_goes_to_the_terminal_s_clipboard(tmp_path: Path) -> None:
     with opened(tmp_path, "demo") as terminal:
         terminal.wait("What is wrong (")
         terminal.press("y")
-        terminal.wait("terminal's clipboard")
+        terminal.wait("Copied")
         assert b"\x1b]52;c;" in terminal.output

@@ -415,7 +415,7 @@ def test_find_takes_the_named_one_then_here_then_the_configured(tmp_path: Path) 
     cwd.mkdir()
     with pytest.raises(Trouble) as caught:
         inventory.find(None, cwd, config)
-    for place in ("--inventory", str(cwd / "homek8s.yaml"), str(config / "homek8s" / "homek8s.yaml")):
+    for place in ("--home", str(cwd / "homek8s.yaml"), str(config / "homek8s" / "homek8s.yaml")):
         assert place in str(caught.value)
     (config / "homek8s" / "homek8s.yaml").touch()
     assert inventory.find(None, cwd, config) == config / "homek8s" / "homek8s.yaml"

@@ -238,6 +238,7 @@ async def resume_offered(stage: Stage) -> None:
     await stage.press("1")
     stage.app._made.pop("setup")
     stage.app.uninstall_screen("setup")
+    stage.app.clear_notifications()
     await stage.press("2")
 
 

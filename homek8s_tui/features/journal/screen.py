@@ -83,6 +83,8 @@ class JournalScreen(ConsoleScreen):
             return "That run was an undo itself; plan the set-up again instead."
         if action == RESUME.id and info is not None and info.result != "unfinished":
             return "That run is not unfinished."
+        if action == RESUME.id and self.console.read_only:
+            return "The console is read-only."
         return None
 
     def do_undo(self) -> None:

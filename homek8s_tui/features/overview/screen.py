@@ -28,7 +28,9 @@ from homek8s_tui.ui.widgets import Lines
 
 MEND = Action("home.mend", "m", "Mend", "Plan what mends the highlighted finding.", footer=True)
 RESUME = Action("home.resume", "r", "Resume", "Go on with the run that was not finished.", footer=True)
-WATCH = Action("home.watch", "v", "View run", "Show the run that is under way.", footer=True)
+WATCH = Action(
+    "home.watch", "v", "View run", "Show the run that is under way, or the newest of this session.", footer=True
+)
 LOOK = Action("home.look", "l", "Look", "Look at all machines now.", footer=True)
 
 _AGAIN_SECONDS = 5.0
@@ -80,7 +82,7 @@ class HomeScreen(ConsoleScreen):
     def on_screen_resume(self) -> None:
         """Looks again: what was seen while hidden is old."""
         super().on_screen_resume()
-        if self.is_mounted and self._picture is not None:
+        if self.is_mounted and not self._looking:
             self._look()
 
     def on_screen_suspend(self) -> None:
@@ -108,6 +110,8 @@ class HomeScreen(ConsoleScreen):
         elif action == RESUME.id:
             if live is not None and live.progress.ended is None:
                 return "A run is under way already."
+            if self.console.read_only:
+                return "The console is read-only."
             if self._unfinished is None:
                 return "No run is unfinished."
         elif action == WATCH.id and live is None:
@@ -130,6 +134,7 @@ class HomeScreen(ConsoleScreen):
 
     def do_look(self) -> None:
         """Looks at all machines now."""
+        self.console.ask_again()
         self._look()
 
     def copied(self) -> str:

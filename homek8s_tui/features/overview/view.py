@@ -13,6 +13,7 @@ from homek8s_tui.features.k3s import facts as k3s
 from homek8s_tui.features.k3s import findings as k3s_findings
 from homek8s_tui.features.nodes import facts as nodes
 from homek8s_tui.features.nodes.findings import preflight
+from homek8s_tui.features.proxy import findings as proxy_findings
 from homek8s_tui.features.tunnels import facts as tunnels
 from homek8s_tui.features.tunnels import findings as tunnel_findings
 from homek8s_tui.features.tunnels.model import mesh
@@ -100,7 +101,12 @@ def picture(home: Home, facts: Facts) -> Picture:
         Finding("unreachable", Severity.BLOCKER, name, f"{name} could not be asked.", one_line(why.why, _SENTENCES))
         for name, why in facts.unreachable().items()
     )
-    found = (*preflight(home, facts), *tunnel_findings.findings(home, facts), *k3s_findings.findings(home, facts))
+    found = (
+        *preflight(home, facts),
+        *tunnel_findings.findings(home, facts),
+        *proxy_findings.findings(home, facts),
+        *k3s_findings.findings(home, facts),
+    )
     # a machine that does not answer is what most of the others may come from
     return Picture(home.name, facts.now, tuple(machines), tuple(_links(home, facts)), (*silent, *worst_first(found)))
 

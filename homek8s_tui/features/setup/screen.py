@@ -202,7 +202,10 @@ class SetupScreen(WithPlan, ConsoleScreen):
         self.console.background.start("setup-read", read, self._read, self.console.say_trouble)
 
     def _read(self, found: tuple[str | None, dict[str, Any], bytes | None, Run | None, str, Trouble | None]) -> None:
-        self._base_text, self._base, drafted, self._unfinished, lan, self._unreadable = found
+        text, self._base, drafted, self._unfinished, lan, self._unreadable = found
+        if self._loaded and text != self._base_text and self.panel.phase != "running":
+            self.panel.phase = "empty"  # what was planned from the old inventory is no plan any more
+        self._base_text = text
         self.draft = from_plain(self._base)
         if drafted is not None:
             try:
@@ -244,6 +247,16 @@ class SetupScreen(WithPlan, ConsoleScreen):
             return "It is being looked already."
         if action == REMOVE.id and not self.draft.nodes:
             return "There is no machine to remove."
+        if action == EDIT.id:
+            if self._base_text is None:
+                return "The file is written when you go on to the plan."
+            if self._unreadable is None and self.draft.over(self._base) != self._base:
+                return "Something typed here is not in the file yet; go on to the plan first, which writes it."
+        if action == TRUST.id and self.console.read_only:
+            return "The console is read-only."
+        written = self._base_text is not None and self.draft.over(self._base) == self._base
+        if action == NEXT.id and self.stage == _PLAN - 1 and self.console.read_only and not written:
+            return "The console is read-only, and the inventory would have to be written."
         if action == TRUST.id and (self.stage not in (1, 2) or self._machine() is None):
             return "Go to a machine whose address is typed first."
         return None
@@ -346,11 +359,7 @@ class SetupScreen(WithPlan, ConsoleScreen):
 
     def do_edit(self) -> None:
         """Opens the inventory in the operator's editor."""
-        path = self.service.path
-        if not path.is_file():
-            self.notify("homek8s.yaml is written when you go on to the plan.", severity="warning", markup=False)
-            return
-        self.console.edit(path)
+        self.console.edit(self.service.path)
         self.service.write_draft(None)
         self.on_mount()
 
@@ -631,6 +640,7 @@ class SetupScreen(WithPlan, ConsoleScreen):
     def _try(self, machine: Proxy | Node) -> None:
         key = _key(machine)
         self._logins.pop(key, None)
+        self.console.ask_again()
         self._trying[key] = self.service.clock.monotonic()
         service = self.service
         among = [other for other in self._machines() if other.name != machine.name]
