@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.made
 
-.PHONY: help demo test check screens lab lab-requirements lab-tests bench lock clean
+.PHONY: help demo test check screens recording lab lab-requirements lab-tests bench lock clean
 
 help:
 	@echo "make demo    open the console on an embedded rehearsal home (without a terminal: print its set-up)"
@@ -13,6 +13,7 @@ help:
 	@echo "make test    all of that, and the tests on the lab's machines"
 	@echo "make lab     boot the lab and open a shell in the operator's seat"
 	@echo "make screens render every screen and state anew, to be looked at before it is committed"
+	@echo "make recording  record the set-up in the lab as a moving picture"
 	@echo "make bench   measure us beside pyinfra and Ansible on the lab's machines"
 	@echo "make lock    write requirements.lock and the benchmarks' requirements anew"
 
@@ -37,6 +38,11 @@ check: $(STAMP)
 screens: $(STAMP)
 	HOMEK8S_RENDER_SCREENS=1 $(BIN)/pytest -q -n 2 tests/screens
 	$(BIN)/python -m tests.screens build/screens
+
+recording: $(STAMP) lab-requirements
+	rm -f build/recording.jsonl && mkdir -p build
+	HOMEK8S_RECORD=$(CURDIR)/build/recording.jsonl CI=true $(BIN)/pytest -q -m lab tests/lab/test_console.py
+	$(BIN)/python -m tests.recording build/recording.jsonl assets/first-home.gif
 
 lab-requirements:
 	tests/lab/requirements.sh

@@ -98,7 +98,7 @@ class Terminal:
             return False
         self.recorded.append((time.monotonic() - self._began, data))
         # what a terminal answers by itself is of no interest here, and pyte stumbles over some of it
-        self._stream.feed(_plain(data))
+        self._stream.feed(plain(data))
         return bool(data)
 
     def wait(self, what: str | Callable[[str], bool], seconds: float = 30) -> str:
@@ -147,6 +147,6 @@ class Terminal:
         return int(self._process.exitstatus if self._process.exitstatus is not None else -self._process.signalstatus)
 
 
-def _plain(data: bytes) -> bytes:
+def plain(data: bytes) -> bytes:
     """Returns output without what pyte does not know: private modes with sub-parameters, and answers to queries."""
     return data.replace(b"\x1b[>1u", b"").replace(b"\x1b[<u", b"").replace(b"\x1b[?2048$p", b"")

@@ -233,6 +233,8 @@ class LiveRun:
         )
         self.progress = Progress(plan, done)
         """How it stands."""
+        self.waived = approval.waived
+        """The findings that were waived."""
         self.began = service.clock.now()
         """When, in seconds since the epoch."""
         self.watch: Callable[[Event], None] = lambda _event: None

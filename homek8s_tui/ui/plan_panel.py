@@ -125,7 +125,7 @@ class PlanPanel(Container):
         intent, service = live.progress.plan.intent, self._owner.service
         self._make = self._make or (lambda: service.plan(service.home(), intent))
         self.plan, self.live, self.trouble = live.progress.plan, live, None
-        self.waived.clear()
+        self.waived = set(live.waived)
         self._log_at = 0
         self.query_one(Log).clear()
         self._enter("ended" if live.progress.ended else "running")
@@ -306,7 +306,10 @@ class PlanPanel(Container):
     def _highlight(self, plan: Plan, progress: Progress | None) -> None:
         """Puts the highlight where it matters: what stands against it, what failed, or the first step."""
         wanted = next((row for row in self._painted if not row.startswith("=")), None)
-        if progress is not None and progress.failures():
+        if progress is not None and progress.ended is None:
+            left = (step.step.number for step in progress.steps.values() if step.state in ("waiting", "running"))
+            wanted = f"step-{next(left, plan.steps[-1].number if plan.steps else 0)}"
+        elif progress is not None and progress.failures():
             wanted = step_row(progress.failures()[0].step, None).id
         elif progress is not None and progress.ended is not None:
             failed = [

@@ -82,13 +82,9 @@ def rows(plan: Plan, progress: Progress | None, waived: Collection[str] = ()) ->
         progress: Its run, if there is one.
         waived: The findings that the operator goes on in spite of, by their full names.
     """
-    for number, finding in enumerate(worst_first(plan.findings)):
-        sign, tone = severity_sign(finding)
-        gone = finding.name in waived or finding.id in waived
-        yield Row(
-            f"finding-{number}",
-            (("~ waived: ", "warn"), (finding.what, "dim")) if gone else ((f"{sign} ", tone), (finding.what, "plain")),
-        )
+    findings = list(_finding_rows(plan, waived))
+    if progress is None:
+        yield from findings
     for number, sentence in enumerate(plan.destroys):
         yield Row(f"lost-{number}", (("✗ lost for good: ", "bad"), (sentence, "plain")))
     for stage in plan.stages:
@@ -101,8 +97,11 @@ def rows(plan: Plan, progress: Progress | None, waived: Collection[str] = ()) ->
         judged = progress.proofs if progress else {}
         for number, check in enumerate(plan.proofs):
             yield _proof_row(number, check, judged.get(check.id))
-    if plan.held or plan.kept or plan.checksums:
+    noticed = findings if progress is not None else []
+    if plan.held or plan.kept or plan.checksums or noticed:
         yield Row("=rest", (("Besides", "strong"),))
+    # once it runs, they were judged: the steps come first
+    yield from noticed
     if plan.held:
         yield Row("held", (("= ", "good"), (f"{len(plan.held)} already so", "plain")))
     if plan.kept:
@@ -110,6 +109,16 @@ def rows(plan: Plan, progress: Progress | None, waived: Collection[str] = ()) ->
     if plan.checksums:
         pins = f"{len(plan.checksums)} checksums to be pinned in the inventory"
         yield Row("pins", (("+ ", "good"), (pins, "plain")))
+
+
+def _finding_rows(plan: Plan, waived: Collection[str]) -> Iterator[Row]:
+    for number, finding in enumerate(worst_first(plan.findings)):
+        sign, tone = severity_sign(finding)
+        gone = finding.name in waived or finding.id in waived
+        yield Row(
+            f"finding-{number}",
+            (("~ waived: ", "warn"), (finding.what, "dim")) if gone else ((f"{sign} ", tone), (finding.what, "plain")),
+        )
 
 
 def step_row(step: Step, progress: StepProgress | None) -> Row:
