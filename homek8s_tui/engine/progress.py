@@ -18,7 +18,8 @@ from homek8s_tui.plan.review import title
 
 _MOST_LINES = 5000
 
-StepState = Literal["waiting", "running", "changed", "already", "refused", "failed"]
+StepState = Literal["waiting", "running", "unknown", "changed", "already", "refused", "failed"]
+"""How a step stands; ``unknown`` was begun, and nobody knows how it ended."""
 
 
 @dataclass
@@ -107,7 +108,7 @@ class Progress:
 
 
 def remembered(run: Run, records: Sequence[Record]) -> Progress:
-    """Returns a run of the journal as it stood when it ended, or stands.
+    """Returns a run as far as the journal knows it.
 
     Args:
         run: The run.
@@ -117,7 +118,8 @@ def remembered(run: Run, records: Sequence[Record]) -> Progress:
     for record in records:
         if record.kind == "intent":
             progress.steps[record.step].began = record.at
-            progress.steps[record.step].state = "running"
+            # whoever watches a run sees it go on; the journal knows that a step was begun, and no more
+            progress.steps[record.step].state = "unknown"
         elif record.kind == "outcome":
             done = msgspec.json.decode(record.body, type=Done)
             progress.steps[record.step].state, progress.steps[record.step].done = done.result, done

@@ -296,6 +296,8 @@ class _Item:
     """The characters it takes; both are its key's end for a value that is not there."""
     flow: bool = False
     """Whether it is written in brackets."""
+    key: int = 0
+    """Where its field's name begins, if it has one."""
 
     def plain(self) -> Any:
         if isinstance(self.value, dict):
@@ -389,6 +391,7 @@ class _Reading:
         from ruamel.yaml.events import AliasEvent, CollectionEndEvent, ScalarEvent, SequenceStartEvent
 
         item = _Item(None, event.start_mark.line + 1, event.start_mark.index, event.end_mark.index)
+        item.key = key.start_mark.index if key else 0
         self.reached = item.line
         if event.anchor:  # an alias has one too
             self.problem(item.line, "anchors (&) and aliases (*) are not taken; write the value out, or quote it")
@@ -802,20 +805,15 @@ def edited(text: str, wanted: Mapping[str, Any], source_name: str = FILE_NAME) -
     Raises:
         Trouble: The text can't be edited so, or what came out is no sound inventory.
     """
-    root = _Reading(text, source_name).items()
-    edits: list[tuple[int, int, str]] = []
-    _edit_mapping(text, root, wanted, edits)
-    result = text
-    for start, end, replacement in sorted(edits, reverse=True):
-        result = result[:start] + replacement + result[end:]
-    if _without_nothing(read_plain(result, source_name)) != _without_nothing(wanted):
-        raise Trouble(
-            "edit the inventory",
-            source_name,
-            "it is written in a way that can't be edited safely, such as with lists in brackets",
-            "Edit it by hand; what was typed here is kept.",
-            Kind.USAGE,
-        )
+    splice = _Splice(text, source_name)
+    splice.mapping(_Reading(text, source_name).items(), wanted)
+    result = splice.result()
+    try:
+        told = read_plain(result, source_name)
+    except Trouble:
+        raise splice.refusal() from None
+    if _without_nothing(told) != _without_nothing(wanted):
+        raise splice.refusal()
     parse(result, source_name)
     return result
 
@@ -823,73 +821,178 @@ def edited(text: str, wanted: Mapping[str, Any], source_name: str = FILE_NAME) -
 def _without_nothing(value: Any) -> Any:
     if isinstance(value, Mapping):
         pairs = ((name, _without_nothing(entry)) for name, entry in value.items())
-        return {name: entry for name, entry in pairs if entry not in (None, {})}
+        return {name: entry for name, entry in pairs if entry not in (None, {}, [])}
     return [_without_nothing(entry) for entry in value] if isinstance(value, list | tuple) else value
 
 
-def _edit_mapping(text: str, there: _Item, wanted: Mapping[str, Any], edits: list[tuple[int, int, str]]) -> None:
-    column = _column(text, there)
-    edits += [
-        (*_lines_of(text, there.value[name].start, there.value[name].end), "")
-        for name in there.value
-        if name not in wanted and not isinstance(there.value[name].value, dict | list)
-    ]
-    added = []
-    for name, value in wanted.items():
-        old = there.value.get(name)
-        if old is None or (isinstance(value, Mapping | list) and not isinstance(old.value, dict | list)):
-            if value not in (None, {}):
-                added += _block({name: value})
-        elif isinstance(value, Mapping):
-            _edit_mapping(text, old, value, edits)
-        elif isinstance(value, list):
-            _edit_list(text, old, value, edits)
-        elif old.value != value:
-            blank = " " if text[old.start - 1 : old.start] == ":" else ""
-            edits.append((old.start, old.end, f"{blank}{_as_yaml(value)}"))
-    if added:
-        _insert(text, there.end, [" " * column + line for line in added], edits)
+class _Splice:
+    """Edits to a text, gathered by their places in it."""
 
+    def __init__(self, text: str, source: str) -> None:
+        self._text, self._source = text, source
+        self._ending = "\r\n" if "\r\n" in text else "\n"
+        self._edits: list[tuple[int, int, int, str]] = []
+        """Start, end, order among those at one place, replacement."""
 
-def _edit_list(text: str, there: _Item, wanted: list[Any], edits: list[tuple[int, int, str]]) -> None:
-    left = [(entry, entry.plain()) for entry in there.value]
-    new = []
-    for entry in wanted:
-        for field in ("name", "address"):
-            same = next((pair for pair in left if pair[1].get(field) == entry.get(field)), None)
-            if same is not None:
-                left.remove(same)
-                _edit_mapping(text, same[0], entry, edits)
-                break
+    def result(self) -> str:
+        """Returns the text with all of them."""
+        result = self._text
+        for start, end, _, replacement in sorted(self._edits, reverse=True):
+            result = result[:start] + replacement + result[end:]
+        return result
+
+    def refusal(self) -> Trouble:
+        """Returns what to say where the text can't be edited."""
+        said = "it is written in a way that can't be edited safely, such as with lists in brackets"
+        do = "Edit it by hand; what was typed here is kept."
+        return Trouble("edit the inventory", self._source, said, do, Kind.USAGE)
+
+    def mapping(self, there: _Item, wanted: Mapping[str, Any]) -> None:
+        """Makes a mapping say what is wanted."""
+        added = []
+        for name, old in there.value.items():
+            if wanted.get(name) is None and old.value is not None:
+                self._in_block(there)
+                self._remove_field(old)
+        for name, value in wanted.items():
+            old = there.value.get(name)
+            if value is None or (old is not None and old.plain() == value):
+                continue
+            if old is None:
+                if value not in ({}, []):
+                    added += _block({name: value})
+            elif isinstance(value, Mapping | list):
+                self._section(there, old, value)
+            elif isinstance(old.value, dict | list):
+                raise self.refusal()
+            else:
+                start, end = self._place(old)
+                blank = " " if self._text[start - 1 : start] == ":" else ""
+                self._edits.append((start, end, 0, f"{blank}{_as_yaml(value)}"))
+        if added:
+            self._in_block(there)
+            self._insert(there.end, _column(self._text, there), added)
+
+    def _section(self, there: _Item, old: _Item, value: Mapping[str, Any] | list[Any]) -> None:
+        if old.value and isinstance(old.value, dict | list):
+            if isinstance(value, Mapping) != isinstance(old.value, dict):
+                raise self.refusal()
+            self.mapping(old, value) if isinstance(value, Mapping) else self._list(old, value)
+        elif value:
+            # a ~, {} or [] makes way, with the blanks before it
+            self._in_block(there)
+            start, end = self._place(old)
+            self._edits.append((len(self._text[:start].rstrip(" ")), end, 0, ""))
+            column = _column(self._text, there) + 2
+            lines = _block(value) if isinstance(value, Mapping) else [line for each in value for line in _dashed(each)]
+            self._insert_at(self._next_line(end), column, lines)
+
+    def _list(self, there: _Item, wanted: list[Any]) -> None:
+        """Makes a list of mappings say what is wanted; entries stay in the order in which they stand."""
+        column = _column(self._text, there)
+        plain = [entry.plain() for entry in there.value]
+        first = 0
+        at = self._line(there.start)
+        new: list[str] = []
+        kept = set()
+        for entry in wanted:
+            same = next((index for index in range(first, len(plain)) if _same(plain[index], entry)), None)
+            if same is None:
+                new += _dashed(entry)
+                continue
+            self._new_entries(there, at, column, new)
+            new = []
+            self.mapping(there.value[same], entry)
+            kept.add(same)
+            at, first = self._end_of(there.value[same].end, column), same + 1
+        if first == 0 or new:
+            at = self._end_of(there.end, column)
+        self._new_entries(there, at, column, new)
+        for index, entry in enumerate(there.value):
+            if index not in kept:
+                self._in_block(there)
+                self._edits.append((self._line(self._dash(entry, column)), self._end_of(entry.end, column), 0, ""))
+
+    def _new_entries(self, there: _Item, at: int, column: int, lines: list[str]) -> None:
+        if lines:
+            self._in_block(there)
+            self._insert_at(at, column, lines)
+
+    def _in_block(self, there: _Item) -> None:
+        """Refuses where lines would have to come or go between brackets."""
+        if there.flow:
+            raise self.refusal()
+
+    def _remove_field(self, old: _Item) -> None:
+        line = self._line(old.key)
+        column = old.key - line
+        if not self._text[line : old.key].strip(" "):
+            self._edits.append((line, self._end_of(old.end, column), 0, ""))
         else:
-            new.append(entry)
-    for item, _ in left:
-        dash = text.rfind("-", 0, item.start)
-        edits.append((*_lines_of(text, dash, item.end), ""))
-    if new and there.value:
-        first = there.value[0]
-        column = text.rfind("-", 0, first.start) - text.rfind("\n", 0, text.rfind("-", 0, first.start)) - 1
-        lines = [line for entry in new for line in _dashed(entry)]
-        _insert(text, there.end, [" " * column + line for line in lines], edits)
+            # the dash of its entry stands before it, and stays
+            end = len(self._text[: self._next_line(old.end)].rstrip("\r\n"))
+            self._edits.append((len(self._text[: old.key].rstrip(" ")), end, 0, ""))
+
+    def _dash(self, entry: _Item, column: int) -> int:
+        """Returns where an entry's dash is: in a comment between it and the entry there may be others."""
+        at = entry.start
+        while at > 0:
+            line = self._line(at)
+            if self._text[line : line + column + 1] == " " * column + "-":
+                return line + column
+            at = line - 1
+        raise self.refusal()
+
+    def _place(self, old: _Item) -> tuple[int, int]:
+        """Returns the characters of a value; one that is not there belongs behind the colon of its name."""
+        if old.start < old.end:
+            return old.start, old.end
+        colon = self._text.find(":", old.end) + 1
+        if not colon:
+            raise self.refusal()
+        return colon, colon
+
+    def _line(self, at: int) -> int:
+        return self._text.rfind("\n", 0, at) + 1
+
+    def _next_line(self, at: int) -> int:
+        # a block's end may be the start of the next line already
+        if self._text[:at].endswith("\n"):
+            return at
+        return self._text.find("\n", at) + 1 or len(self._text)
+
+    def _end_of(self, at: int, column: int) -> int:
+        """Returns where a block ends with the comments below it that are its own: those further in than it is."""
+        at = self._next_line(at)
+        while match := re.compile(rf" {{{column + 1},}}#.*(\n|\Z)").match(self._text, at):
+            at = match.end()
+        return at
+
+    def _insert(self, after: int, column: int, lines: list[str]) -> None:
+        self._insert_at(self._end_of(after, column), column, lines)
+
+    def _insert_at(self, at: int, column: int, lines: list[str]) -> None:
+        block = "".join(f"{' ' * column}{line}{self._ending}" for line in lines)
+        if not self._text[:at].endswith("\n"):
+            block = self._ending + block
+        # of what comes to one place the innermost comes first
+        self._edits.append((at, at, -column, block))
 
 
-def _lines_of(text: str, start: int, end: int) -> tuple[int, int]:
-    """Returns the whole lines that a range touches."""
-    after = text.find("\n", end)
-    return text.rfind("\n", 0, start) + 1, len(text) if after < 0 else after + 1
-
-
-def _insert(text: str, after: int, lines: list[str], edits: list[tuple[int, int, str]]) -> None:
-    ending = "\r\n" if "\r\n" in text else "\n"
-    block = "".join(f"{line}{ending}" for line in lines)
-    # a block's end may be the start of the next line already
-    at = after if text[:after].endswith("\n") else text.find("\n", after) + 1
-    edits.append((at, at, block) if at else (len(text), len(text), ending + block))
+def _same(plain: Any, wanted: Mapping[str, Any]) -> bool:
+    """Tells whether two entries of a list are one machine: by name, or by address."""
+    if not isinstance(plain, dict):
+        return False
+    return any(
+        wanted.get(field) not in (None, "") and plain.get(field) == wanted[field] for field in ("name", "address")
+    )
 
 
 def _block(value: Mapping[str, Any]) -> list[str]:
     lines = []
     for name, entry in value.items():
+        if entry in (None, {}, []):
+            continue
         if isinstance(entry, Mapping):
             lines += [f"{name}:", *(f"  {line}" for line in _block(entry))]
         elif isinstance(entry, list):
@@ -900,7 +1003,7 @@ def _block(value: Mapping[str, Any]) -> list[str]:
 
 
 def _dashed(entry: Mapping[str, Any]) -> list[str]:
-    first, *rest = _block(entry)
+    first, *rest = _block(entry) or ["{}"]
     return [f"- {first}", *(f"  {line}" for line in rest)]
 
 
@@ -908,7 +1011,10 @@ def _as_yaml(value: Any) -> str:
     text = str(value)
     # what is read back as something else, or is more than a word, stands in quotes
     plain = re.fullmatch(r"[A-Za-z0-9/~][A-Za-z0-9._/:~+@-]*", text) and not text.endswith(":")
-    return text if plain and (_scalar(text) == value) else f'"{text}"'
+    if plain and _scalar(text) == value:
+        return text
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return '"' + "".join(each if each.isprintable() else f"\\U{ord(each):08x}" for each in escaped) + '"'
 
 
 def _column(text: str, item: _Item) -> int:
@@ -953,7 +1059,11 @@ def write_text(path: Path, text: str) -> None:
     Raises:
         Trouble: The file can't be written; it is then as it was.
     """
-    target = path.resolve()
+    try:
+        target = path.resolve()
+    except (OSError, RuntimeError) as error:
+        said, do = "its symbolic links go in a circle", "Remove the link, then run the command again"
+        raise Trouble("write the inventory", str(path), said, do, Kind.USAGE) from error
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -17,6 +17,7 @@ from homek8s_tui.plan.review import details, title, undone_by
 _STEP_SIGNS: dict[StepState, tuple[str, Tone]] = {
     "waiting": ("·", "dim"),
     "running": ("▸", "accent"),
+    "unknown": ("?", "warn"),
     "changed": ("✓", "good"),
     "already": ("=", "good"),
     "refused": ("✗", "bad"),
@@ -80,7 +81,7 @@ def rows(plan: Plan, progress: Progress | None, waived: Collection[str] = ()) ->
     Args:
         plan: The plan.
         progress: Its run, if there is one.
-        waived: The findings that the operator goes on in spite of, by their full names.
+        waived: The findings that the operator goes on in spite of, by their ids or full names.
     """
     findings = list(_finding_rows(plan, waived))
     if progress is None:
@@ -107,18 +108,17 @@ def rows(plan: Plan, progress: Progress | None, waived: Collection[str] = ()) ->
     if plan.kept:
         yield Row("kept", (("= ", "dim"), (f"{len(plan.kept)} left alone", "plain")))
     if plan.checksums:
-        pins = f"{len(plan.checksums)} checksums to be pinned in the inventory"
+        pins = f"{_count(len(plan.checksums), 'checksum')} to be pinned in the inventory"
         yield Row("pins", (("+ ", "good"), (pins, "plain")))
 
 
 def _finding_rows(plan: Plan, waived: Collection[str]) -> Iterator[Row]:
     for number, finding in enumerate(worst_first(plan.findings)):
         sign, tone = severity_sign(finding)
-        gone = finding.name in waived or finding.id in waived
-        yield Row(
-            f"finding-{number}",
-            (("~ waived: ", "warn"), (finding.what, "dim")) if gone else ((f"{sign} ", tone), (finding.what, "plain")),
-        )
+        line: Line = ((f"{sign} ", tone), (finding.what, "plain"))
+        if _is_waived(finding, waived):
+            line = (("~ waived: ", "warn"), (finding.what, "dim"))
+        yield Row(f"finding-{number}", line)
 
 
 def step_row(step: Step, progress: StepProgress | None) -> Row:
@@ -127,7 +127,7 @@ def step_row(step: Step, progress: StepProgress | None) -> Row:
     took: Line = ()
     if progress is not None and progress.done is not None and progress.done.seconds >= 1:
         took = ((f"  {progress.done.seconds:.0f} s", "dim"),)
-    risk = _RISKS[step.risk] if progress is None or progress.state in ("waiting", "running") else ()
+    risk = _RISKS[step.risk] if progress is None or progress.state in ("waiting", "running", "unknown") else ()
     return Row(
         f"step-{step.number}",
         (
@@ -148,7 +148,7 @@ def summary(plan: Plan, waived: Collection[str] = ()) -> Iterator[Line]:
     machines = {step.host for step in plan.steps} - {CONSOLE_HOST}
     destructive = sum(1 for step in risky if step.risk is Risk.DESTRUCTIVE)
     said = [
-        f"{len(plan.steps)} steps on {len(machines)} machine{'' if len(machines) == 1 else 's'}",
+        f"{_count(len(plan.steps), 'step')} on {_count(len(machines), 'machine')}",
         f"{len(plan.held)} already so",
     ]
     if len(risky) > destructive:
@@ -204,6 +204,8 @@ def step_detail(step: Step, progress: StepProgress | None) -> Iterator[Line]:
             yield ((done.trouble, "bad"),)
         for line in done.words.splitlines():
             yield (("  | ", "dim"), (line, "plain"))
+    elif progress is not None and progress.state == "unknown":
+        yield (("? begun, and nobody knows how it ended", "warn"), (": going on looks first.", "plain"))
     elif progress is not None and progress.said:
         yield (("  | ", "dim"), (progress.said, "plain"))
     yield (("because ", "dim"), (step.because, "plain"))
@@ -224,10 +226,18 @@ def _finding_detail(finding: Finding, waived: Collection[str]) -> Iterator[Line]
         yield (("known by ", "dim"), (finding.how_we_know, "plain"))
     if finding.do:
         yield (("do       ", "dim"), (finding.do, "plain"))
-    if finding.name in waived:
+    if _is_waived(finding, waived):
         yield (("You go on in spite of it.", "warn"),)
     elif finding.waivable:
         yield (("You may go on in spite of it: w.", "dim"),)
+
+
+def _is_waived(finding: Finding, waived: Collection[str]) -> bool:
+    return finding.waivable and (finding.name in waived or finding.id in waived)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _proof_row(number: int, check: Check, verdict: Verdict | None) -> Row:

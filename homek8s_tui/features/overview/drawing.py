@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import unicodedata
+from collections.abc import Iterator, Sequence
 
+import msgspec
+
+from homek8s_tui.base.safe_text import one_line
 from homek8s_tui.base.tones import Line, Tone
 from homek8s_tui.features.overview.view import Link, Machine, Picture
 
@@ -11,6 +15,8 @@ _LINKS: dict[str, tuple[str, Tone]] = {"up": ("✓", "good"), "silent": ("!", "w
 _GAP = 9
 _NARROWEST = 20
 _WIDEST = 34
+_CELL = 5
+_TRUST: dict[str, int] = {"down": 0, "silent": 1, "unknown": 2, "up": 3}
 
 
 class _Canvas:
@@ -59,10 +65,11 @@ def draw(shown: Picture, width: int, roomy: bool, since: float, old: bool) -> li
         since: Seconds since the picture was observed; handshakes have aged by them.
         old: Whether it could not be observed again: then nothing of it is shown as good.
     """
+    shown = _narrow(shown)
     nodes = shown.machines[1:]
     card = min(_WIDEST, (width - _GAP * (len(nodes) - 1)) // len(nodes))
     if card < _NARROWEST:
-        return list(table(shown, since, old))
+        return list(table(shown, width, since, old))
     inner = 4 if roomy else 2
     proxy_height, gap_rows = (4, 3) if roomy else (3, 1)
     canvas = _Canvas(width, proxy_height + gap_rows + inner + 2)
@@ -89,36 +96,44 @@ def draw(shown: Picture, width: int, roomy: bool, since: float, old: bool) -> li
             label, tone = age(_between(shown, nodes[index - 1].name, node.name), since, old)
             canvas.put(x - _GAP, top + 2, "─" * _GAP, "dim")
             canvas.centre(x - _GAP + _GAP // 2, top + 1, label, tone)
-    drawn = list(canvas.lines())
-    drawn += list(_distant(shown, since, old))
-    return drawn
+    return [*canvas.lines(), *_edges(_distant(shown), width, since, old)]
 
 
-def table(shown: Picture, since: float, old: bool) -> Iterator[Line]:
-    """Yields many machines as a table: one row each, and a column for how it sees each other one."""
+def table(shown: Picture, width: int, since: float, old: bool) -> Iterator[Line]:
+    """Yields many machines as a table: a row each, and a column for how it sees each other one while there is room.
+
+    Args:
+        shown: The picture.
+        width: The columns there are; where the machines' own do not fit, the edges stand below, the worst first.
+        since: Seconds since the picture was observed.
+        old: Whether it could not be observed again.
+    """
+    shown = _narrow(shown)
+    room = width - 2 - 2 - 8 - 8
+    wide = min(room, max(len(machine.name) for machine in shown.machines))
     names = [machine.name for machine in shown.machines]
-    wide = max(len(name) for name in names)
-    columns = [max(5, len(name)) for name in names]
-    head = "  ".join(f"{name:<{columns[index]}}" for index, name in enumerate(names))
-    yield (("Handshakes, seconds ago", "dim"),)
-    yield ((f"  {'':<{wide}}  {'role':<6}  {'node':<8}  {head}", "dim"),)
+    columns = [max(_CELL, len(name)) for name in names]
+    fits = 2 + wide + 2 + 8 + 10 + sum(columns) + 2 * len(columns) <= width
+    head = "  " + "  ".join(f"{name:<{columns[index]}}" for index, name in enumerate(names)) if fits else ""
+    yield (("Handshakes, seconds ago" if fits else "Machines", "dim"),)
+    yield ((f"  {'':<{wide}}  {'role':<6}  {'node':<8}{head}", "dim"),)
     for machine in shown.machines:
         sign, tone = _state(machine, old)
         cells: list[tuple[str, Tone]] = []
-        for index, name in enumerate(names):
-            label, seen = age(_between(shown, machine.name, name), since, old)
-            label = " ".join(label.split()[:2]).replace("never", "-").replace("unseen", "")
-            if name == machine.name:
-                label, seen = "·", "dim"
+        for index, name in enumerate(names if fits else ()):
+            label, seen = _cell(shown, machine.name, name, since, old)
             cells.append((f"{label:<{columns[index]}}  ", seen))
         node = (machine.node or "-") if machine.reachable else "no reply"
         yield (
             (f"{sign} ", tone),
-            (f"{machine.name:<{wide}}  ", "strong"),
+            (f"{_clip(machine.name, wide):<{wide}}  ", "strong"),
             (f"{machine.role:<6}  ", "plain"),
-            (f"{node:<8}  ", "plain" if machine.reachable else "bad"),
+            (f"{node:<8}{'  ' if cells else ''}", "plain" if machine.reachable else "bad"),
             *cells,
         )
+    if not fits:
+        yield (("Handshakes", "dim"),)
+        yield from _edges(sorted(shown.links, key=lambda link: _TRUST[link.state]), width, since, old)
 
 
 def age(link: Link | None, since: float, old: bool) -> tuple[str, Tone]:
@@ -126,11 +141,28 @@ def age(link: Link | None, since: float, old: bool) -> tuple[str, Tone]:
     if link is None or link.state == "unknown":
         return "? unseen", "dim"
     sign, tone = _LINKS[link.state]
-    if link.handshake_age is None:
-        return f"{sign} never", tone
-    seconds = link.handshake_age + since
-    told = f"{seconds:.0f} s" if seconds < 1000 else f"{seconds / 60:.0f} min"
+    told = "never" if link.handshake_age is None else " ".join(_span(link.handshake_age + since))
     return f"{sign} {told}", "dim" if old and tone == "good" else tone
+
+
+def _cell(shown: Picture, one: str, other: str, since: float, old: bool) -> tuple[str, Tone]:
+    if one == other:
+        return "·", "dim"
+    link = _between(shown, one, other)
+    label, tone = age(link, since, old)
+    if link is None or link.state == "unknown":
+        return "?", tone
+    if link.handshake_age is None:
+        return f"{label[0]} -", tone
+    number, unit = _span(link.handshake_age + since)
+    return f"{label[0]} {number}{'' if unit == 's' else unit[0]}", tone
+
+
+def _span(seconds: float) -> tuple[str, str]:
+    for size, unit, most in ((1, "s", 1000), (60, "min", 100), (3600, "h", 100)):
+        if round(seconds / size) < most:
+            return f"{max(0.0, seconds) / size:.0f}", unit
+    return f"{min(seconds / 86_400, 999):.0f}", "d"
 
 
 def _draw_proxy(canvas: _Canvas, machine: Machine, x: int, width: int, height: int, old: bool) -> None:
@@ -174,16 +206,48 @@ def _between(shown: Picture, one: str, other: str) -> Link | None:
     return next((link for link in shown.links if {link.a, link.b} == {one, other}), None)
 
 
-def _distant(shown: Picture, since: float, old: bool) -> Iterator[Line]:
-    """Yields the edges between nodes that do not stand side by side, a few to a line."""
+def _distant(shown: Picture) -> list[Link]:
+    """Returns the edges between nodes that do not stand side by side."""
     names = [machine.name for machine in shown.machines[1:]]
-    pieces: list[tuple[str, Tone]] = []
-    for link in shown.links:
-        if link.a in names and link.b in names and abs(names.index(link.a) - names.index(link.b)) > 1:
-            label, tone = age(link, since, old)
-            pieces += [(f"  {link.a} - {link.b} ", "dim"), (label, tone)]
-    if pieces:
-        yield tuple(pieces)
+    return [
+        link
+        for link in shown.links
+        if link.a in names and link.b in names and abs(names.index(link.a) - names.index(link.b)) > 1
+    ]
+
+
+def _edges(links: Sequence[Link], width: int, since: float, old: bool) -> Iterator[Line]:
+    """Yields edges, as many to a line as there is room for."""
+    line: list[tuple[str, Tone]] = []
+    taken = 0
+    for link in links:
+        label, tone = age(link, since, old)
+        name = (width - 6 - len(label)) // 2
+        ends = f"  {_clip(link.a, name)} - {_clip(link.b, name)} "
+        if line and taken + len(ends) + len(label) > width:
+            yield tuple(line)
+            line, taken = [], 0
+        line += [(ends, "dim"), (label, tone)]
+        taken += len(ends) + len(label)
+    if line:
+        yield tuple(line)
+
+
+def _narrow(shown: Picture) -> Picture:
+    """Returns a picture in which every character takes one column, whatever machines called themselves."""
+    machines = [
+        msgspec.structs.replace(machine, name=_columns(machine.name), what=_columns(machine.what))
+        for machine in shown.machines
+    ]
+    links = [msgspec.structs.replace(link, a=_columns(link.a), b=_columns(link.b)) for link in shown.links]
+    return msgspec.structs.replace(shown, machines=tuple(machines), links=tuple(links))
+
+
+def _columns(text: str) -> str:
+    return "".join(
+        "\ufffd" if unicodedata.east_asian_width(each) in "WF" or unicodedata.category(each) in ("Mn", "Me") else each
+        for each in one_line(text, 1000)
+    )
 
 
 def _clip(text: str, width: int) -> str:

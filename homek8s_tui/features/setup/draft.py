@@ -11,7 +11,7 @@ import msgspec
 from homek8s_tui.home import inventory
 from homek8s_tui.home.inventory import Node, Proxy, Ssh
 
-_USUAL = ("root", "pi")
+_MOST_DIGITS = 18
 MACHINE_FIELDS = ("name", "address", "user", "port")
 """The fields of a machine in the form."""
 
@@ -24,9 +24,9 @@ class MachineDraft(msgspec.Struct):
     address: str = ""
     """Its address."""
     user: str = "pi"
-    """Who logs in."""
+    """Who logs in; empty for whom ~/.ssh/config says, where it is asked."""
     port: str = "22"
-    """The port of its sshd."""
+    """The port of its sshd; empty for the one that ~/.ssh/config says, where it is asked."""
     server: bool = False
     """Whether it runs the control plane; of nodes only."""
     ssh: dict[str, Any] | None = None
@@ -39,20 +39,16 @@ class MachineDraft(msgspec.Struct):
             path: Its path among the problems: ``proxy`` or ``nodes[0]``.
             problems: What is wrong with the draft.
         """
+        name, address, user, port = (getattr(self, field).strip() for field in MACHINE_FIELDS)
         wrong = any(problem.startswith(f"{path}.ssh") for problem in problems)
-        if wrong or any(f"{path}.{field}" in problems for field in MACHINE_FIELDS) or not self.address:
+        if wrong or any(f"{path}.{field}" in problems for field in MACHINE_FIELDS) or not address:
             return None
-        plain: dict[str, Any] = {"address": self.address}
-        # with ~/.ssh/config in between, a default that nobody wrote must not win over what it says
-        if not (self.ssh or {}).get("config") or self.user not in _USUAL:
-            plain["user"] = self.user or None
-        if not (self.ssh or {}).get("config") or self.port != "22":
-            plain["port"] = int(self.port or 22)
+        plain: dict[str, Any] = {"address": address, "user": user or None, "port": int(port) if port else None}
         if self.ssh:
             plain["ssh"] = msgspec.convert(self.ssh, Ssh)
         if path == "proxy":
-            return Proxy(name=self.name or "proxy", **plain)
-        return Node(name=self.name, role="server" if self.server else "agent", **plain) if self.name else None
+            return Proxy(name=name or "proxy", **plain)
+        return Node(name=name, role="server" if self.server else "agent", **plain) if name else None
 
 
 class Draft(msgspec.Struct):
@@ -77,16 +73,17 @@ class Draft(msgspec.Struct):
         """
         wanted: dict[str, Any] = copy.deepcopy(dict(base))
         for field in ("name", "domain", "lan"):
-            _set(wanted, field, getattr(self, field), base)
+            if getattr(self, field).strip() != getattr(Draft(), field) or base.get(field) is not None:
+                _set(wanted, field, getattr(self, field))
         proxy = wanted["proxy"] if isinstance(wanted.get("proxy"), dict) else {}
-        wanted["proxy"] = _machine(self.proxy, proxy, {"name": "proxy", "user": "root", "port": "22"})
-        there = [node for node in base.get("nodes") or () if isinstance(node, dict)]
+        wanted["proxy"] = _machine(self.proxy, proxy, MachineDraft("proxy", user="root"))
+        there = _nodes(base)
         nodes = []
         for node in self.nodes:
-            same = next((old for old in there if old.get("name") == node.name), None) or next(
-                (old for old in there if old.get("address") == node.address), {}
+            same = next((old for old in there if old.get("name") == node.name.strip()), None) or next(
+                (old for old in there if old.get("address") == node.address.strip()), {}
             )
-            entry = _machine(node, copy.deepcopy(same), {"user": "pi", "port": "22"})
+            entry = _machine(node, copy.deepcopy(dict(same)), MachineDraft())
             entry["role"] = "server" if node.server else "agent"
             nodes.append(entry)
         wanted["nodes"] = nodes
@@ -106,39 +103,53 @@ def from_plain(plain: Mapping[str, Any]) -> Draft:
     proxy = plain.get("proxy")
     if isinstance(proxy, Mapping):
         draft.proxy = _from_plain(proxy, MachineDraft("proxy", user="root"))
-    for node in plain.get("nodes") or ():
-        if isinstance(node, Mapping):
-            found = _from_plain(node, MachineDraft())
-            found.server = node.get("role") == "server"
-            draft.nodes.append(found)
+    for node in _nodes(plain):
+        found = _from_plain(node, MachineDraft())
+        found.server = node.get("role") == "server"
+        draft.nodes.append(found)
     return draft
+
+
+def _nodes(plain: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    nodes = plain.get("nodes")
+    return [node for node in nodes if isinstance(node, Mapping)] if isinstance(nodes, list) else []
 
 
 def _from_plain(plain: Mapping[str, Any], draft: MachineDraft) -> MachineDraft:
+    draft.ssh = dict(plain["ssh"]) if isinstance(plain.get("ssh"), Mapping) else None
+    _leave_to_ssh(draft)
     for field in MACHINE_FIELDS:
         if plain.get(field) is not None:
             setattr(draft, field, _text(plain[field]))
-    draft.ssh = dict(plain["ssh"]) if isinstance(plain.get("ssh"), Mapping) else None
     return draft
 
 
+def _leave_to_ssh(draft: MachineDraft) -> None:
+    """With ~/.ssh/config in between, a default that nobody wrote must not win over what it says."""
+    if draft.ssh and draft.ssh.get("config"):
+        draft.user = draft.port = ""
+
+
 def _text(value: Any) -> str:
-    return str(value) if isinstance(value, str | int) else ""
+    return str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
 
 
-def _machine(draft: MachineDraft, entry: dict[str, Any], defaults: Mapping[str, str]) -> dict[str, Any]:
+def _machine(draft: MachineDraft, entry: dict[str, Any], usual: MachineDraft) -> dict[str, Any]:
+    usual.ssh = entry["ssh"] if isinstance(entry.get("ssh"), Mapping) else None
+    _leave_to_ssh(usual)
     for field in MACHINE_FIELDS:
         typed = getattr(draft, field).strip()
         # what is a default need not be written; where it stands it is kept
-        if typed == defaults.get(field) and field not in entry:
+        if typed == getattr(usual, field) and entry.get(field) is None:
             continue
-        _set(entry, field, int(typed) if field == "port" and typed.isdecimal() else typed, entry)
+        number = field == "port" and typed.isdecimal() and len(typed) <= _MOST_DIGITS
+        _set(entry, field, int(typed) if number else typed)
     return entry
 
 
-def _set(wanted: dict[str, Any], field: str, value: str | int, base: Mapping[str, Any]) -> None:
+def _set(wanted: dict[str, Any], field: str, value: str | int) -> None:
     value = value.strip() if isinstance(value, str) else value
-    if value == "" or (field == "name" and value == "home" and "name" not in base and "domain" in wanted):
+    if value == "":
         wanted.pop(field, None)
     else:
         wanted[field] = value
