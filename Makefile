@@ -33,7 +33,7 @@ check: $(STAMP)
 	$(BIN)/lint-imports
 	$(BIN)/deptry homek8s_tui
 	tests/lint-scripts
-	$(BIN)/pytest -q -m "not lab" -n 2
+	$(BIN)/pytest -q -m "not lab" -n 4
 
 screens: $(STAMP)
 	HOMEK8S_RENDER_SCREENS=1 $(BIN)/pytest -q -n 2 tests/screens

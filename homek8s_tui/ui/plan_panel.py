@@ -358,6 +358,9 @@ class PlanPanel(Container):
             log.write_line(f"({new - len(shown)} lines came too fast to be shown)")
         log.write_lines([one_line(line, 400) if len(line) > 400 else line for line in shown])
         self._log_at = progress.lines_told
+        if not log.has_focus:
+            # whoever scrolls in it is left alone; else the newest is in sight, also where it was just laid out
+            self.call_after_refresh(log.scroll_end, animate=False)
 
     def _paint_summary(self) -> None:
         if not self.is_mounted:
