@@ -26,7 +26,7 @@ def findings(home: Home, facts: Facts) -> Iterator[Finding]:
             "proxy-not-listening",
             Severity.BLOCKER,
             home.proxy.name,
-            f"{home.proxy.name} passes nothing on to your home at port {' and '.join(closed)}.",
+            f"{home.proxy.name} passes nothing on to your home (TCP {', '.join(closed)}).",
             "Nothing listens there.",
             "'homek8s apply setup' sets Traefik up; 'journalctl -u traefik' there says why it does not run.",
             mend=Intent("setup", (("stages", "proxy"),)),
