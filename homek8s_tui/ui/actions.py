@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from textual.binding import Binding
 
+from homek8s_tui.base.safe_text import one_line
 from homek8s_tui.base.troubles import Kind, Trouble
 
 
@@ -56,20 +57,23 @@ def shown(keys: str) -> str:
     return _NAMES.get(key, key)
 
 
-def remapped(actions: Iterable[Action], keys: Mapping[str, str]) -> dict[str, str]:
+def remapped(actions: Iterable[Action], keys: Mapping[str, str], source: str = "console.toml") -> dict[str, str]:
     """Returns the operator's keys by action, if every action is known.
 
+    Args:
+        actions: All there are.
+        keys: Keys by action, comma separated, as Textual names them.
+        source: The file they stand in.
+
     Raises:
-        Trouble: If one is not; it names the nearest that are.
+        Trouble: If an action is not known, or has no key; it names what there is.
     """
     known = {action.id for action in actions}
-    for name in keys:
+    for name, key in keys.items():
         if name not in known:
-            raise Trouble(
-                "remap the keys",
-                "console.toml",
-                f"there is no action '{name}'",
-                f"The actions are {', '.join(sorted(known))}.",
-                Kind.USAGE,
-            )
+            said, do = f"there is no action '{one_line(name, 60)}'", f"The actions are {', '.join(sorted(known))}."
+            raise Trouble("remap the keys", source, said, do, Kind.USAGE)
+        if not all(each.strip() for each in key.split(",")):
+            said = f"the keys of '{name}' are '{one_line(key, 60)}', and one of them is empty"
+            raise Trouble("remap the keys", source, said, "Name a key, such as f5 or ctrl+n.", Kind.USAGE)
     return dict(keys)
