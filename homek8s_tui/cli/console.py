@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from homek8s_tui.base.safe_text import one_line
 from homek8s_tui.base.troubles import Kind, Trouble
 from homek8s_tui.engine.service import Service
 from homek8s_tui.home import places
@@ -71,14 +72,15 @@ def settings(path: Path) -> Settings:
         raise Trouble("read the console's settings", str(path), str(error), "Look at the file.", Kind.USAGE) from None
     try:
         told = msgspec.convert(tomllib.loads(text), _File)
-    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
-        raise Trouble("read the console's settings", str(path), str(error), "Mend the file.", Kind.USAGE) from None
+    except (tomllib.TOMLDecodeError, msgspec.ValidationError, RecursionError) as error:
+        said = one_line(str(error))
+        raise Trouble("read the console's settings", str(path), said, "Mend the file.", Kind.USAGE) from None
     names = [theme.name for theme in THEMES]
     if told.theme not in names:
         raise Trouble(
             "read the console's settings",
             str(path),
-            f"there is no theme '{told.theme}'",
+            f"there is no theme '{one_line(told.theme, 60)}'",
             f"The themes are {', '.join(names)}.",
             Kind.USAGE,
         )
@@ -90,7 +92,7 @@ def settings(path: Path) -> Settings:
 
         screens = (HomeScreen, SetupScreen, JournalScreen, PlanScreen)
         together = [(*screen.ACTIONS, *EVERYWHERE) for screen in screens]
-        return Settings(told.theme, remapped(together, told.keys))
+        return Settings(told.theme, remapped(together, told.keys, str(path)))
     return Settings(told.theme)
 
 

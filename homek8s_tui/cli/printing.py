@@ -7,6 +7,7 @@ import sys
 import threading
 from typing import TextIO
 
+from homek8s_tui.base.safe_text import clean, one_line
 from homek8s_tui.engine.events import Event
 from homek8s_tui.engine.progress import Progress, lines
 from homek8s_tui.engine.service import LiveRun
@@ -40,16 +41,20 @@ class RunPrinter:
         if self._terminal:
             ticking.start()
         try:
-            return self._run.run().exit_code
+            ended = self._run.run()
         finally:
             self._ended.set()
             if self._terminal:
                 ticking.join()
                 self._write("")
+        if ended.trouble:
+            # it did not even begin: that is for whoever reads errors
+            sys.stderr.write(f"{ended.trouble}\n")
+        return ended.exit_code
 
     def _print(self, event: Event) -> None:
         with self._guard:
-            told = list(lines(event, self._verbose))
+            told = [clean(line) for line in lines(event, self._verbose)]
             if told:
                 self._write("\n".join(told) + "\n")
             if self._terminal and self._run.progress.ended is None:
@@ -77,4 +82,5 @@ def status_line(progress: Progress, now: float, width: int) -> str:
     doing = "; ".join(
         f"{host}: {title(step.step)} {max(0.0, now - step.began):.0f} s" for host, step in progress.running().items()
     )
-    return f"[{progress.finished}/{len(progress.steps)}] {doing or 'proving that it works'}"[: max(0, width - 1)]
+    line = one_line(f"[{progress.finished}/{len(progress.steps)}] {doing or 'proving that it works'}", 1000)
+    return line[: max(0, width - 1)]

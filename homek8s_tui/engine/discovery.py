@@ -62,12 +62,16 @@ def find_machines(subnet: str) -> Iterator[Found]:
     found: queue.SimpleQueue[Found | None] = queue.SimpleQueue()
 
     def look() -> None:
-        with contextlib.suppress(queue.Empty):
+        try:
             while True:
                 machine = _greeting(waiting.get_nowait())
                 if machine is not None:
                     found.put(machine)
-        found.put(None)
+        except queue.Empty:
+            pass
+        finally:
+            # whoever waits for all of us must not wait for ever
+            found.put(None)
 
     for number in range(_LOOKERS):
         threading.Thread(target=look, name=f"find-{number}", daemon=True).start()
@@ -86,11 +90,14 @@ def _greeting(address: str) -> Found | None:
             said = connection.recv(256).decode("utf-8", "replace")
     except OSError:
         return None
-    if not said.startswith("SSH-"):
+    # lines of other words may come before it (RFC 4253, 4.2), and the key exchange behind it
+    greeting = next((line for line in re.split("\r?\n", said) if line.startswith("SSH-")), "")
+    if not greeting:
         return None
-    with contextlib.suppress(OSError):
-        return Found(address, one_line(said, 80), _maker(address), one_line(socket.gethostbyaddr(address)[0], 63))
-    return Found(address, one_line(said, 80), _maker(address))
+    name = ""
+    with contextlib.suppress(OSError, UnicodeError):  # a name may be anything, and then is none
+        name = socket.gethostbyaddr(address)[0]
+    return Found(address, one_line(greeting, 80), _maker(address), one_line(name, 63))
 
 
 def _maker(address: str) -> str:

@@ -43,6 +43,7 @@ class ApplyRun:
         self._rooms = rooms
         self._say = say
         self._guard = threading.Lock()
+        self._crash: Exception | None = None
         self.cancel = Cancel()
         """Asks the run to stop: steps that run are finished, no further one begins."""
         self.events: list[Event] = []
@@ -56,6 +57,7 @@ class ApplyRun:
 
         Raises:
             Trouble: If it may not begin: not approved, blocked, drifted, or another run is under way.
+            Exception: An error of the program's own, met in a lane; what it did is remembered.
         """
         plan, approval = self._plan, self._approval
         if approval.digest != plan.digest:
@@ -117,6 +119,8 @@ class ApplyRun:
                         thread.join(0.2)
                     except KeyboardInterrupt:
                         self.cancel.cancel()
+            if self._crash is not None:
+                raise self._crash
             worst = max(codes, default=0)
             if worst or self.cancel.cancelled:
                 break
@@ -132,6 +136,10 @@ class ApplyRun:
             except Trouble as trouble:  # the journal itself could not be written
                 self._tell(StepEnded(step, Done("failed", trouble=str(trouble), exit_code=trouble.exit_code)))
                 codes.append(trouble.exit_code)
+                return
+            except Exception as error:  # noqa: BLE001 - an error of our own would end this thread and not the run
+                self._crash = error
+                codes.append(EXIT_CODES[Kind.FAILED])
                 return
             if not done.well:
                 codes.append(done.exit_code or EXIT_CODES[Kind.FAILED])

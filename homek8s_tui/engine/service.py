@@ -14,7 +14,7 @@ import msgspec
 
 from homek8s_tui.base.clock import Clock
 from homek8s_tui.base.findings import Intent
-from homek8s_tui.base.troubles import Kind, Trouble
+from homek8s_tui.base.troubles import EXIT_CODES, Kind, Trouble
 from homek8s_tui.engine.command_log import CommandLog
 from homek8s_tui.engine.events import Event, RunEnded
 from homek8s_tui.engine.journal import Done, Journal, Record, Run, RunInfo
@@ -90,6 +90,7 @@ class Service:
         self.live: LiveRun | None = None
         """The run of this process that is under way or ended last."""
         self._guard = threading.Lock()
+        self._turn = threading.Lock()
         self._journal: Journal | None = None
 
     @property
@@ -156,9 +157,13 @@ class Service:
         world = self.ways.world(plan.home)
         if world.doers is None:
             raise Trouble("apply the plan", "", "nothing may be changed: this is read-only", "Leave --read-only out.")
-        if plan.checksums and not plan.undoes:
-            inventory.save_checksums(self.path, dict(plan.checksums))
-        return self._go(plan, Approval(plan.digest, world.who, world.clock.now(), tuple(waived)), {})
+        with self._turn:
+            self._refuse_a_second()
+            if plan.checksums and not plan.undoes:
+                inventory.save_checksums(self.path, dict(plan.checksums))
+            approval = Approval(plan.digest, world.who, world.clock.now(), tuple(waived))
+            self.live = LiveRun(self, plan, approval, {})
+            return self.live
 
     def unfinished(self, home: Home) -> Run | None:
         """Returns the run of a home that was not finished, or None."""
@@ -166,9 +171,16 @@ class Service:
         return self.journal.load(info.id) if info else None
 
     def resume(self, run: Run) -> LiveRun:
-        """Goes on with an unfinished run, as it was approved."""
+        """Goes on with an unfinished run, as it was approved.
+
+        Raises:
+            Trouble: If a run is under way already.
+        """
         record = next(record for record in self.journal.records(run.id) if record.kind == "approved")
-        return self._go(run.plan, msgspec.json.decode(record.body, type=Approval), run.done)
+        with self._turn:
+            self._refuse_a_second()
+            self.live = LiveRun(self, run.plan, msgspec.json.decode(record.body, type=Approval), run.done)
+            return self.live
 
     def runs(self, home: Home) -> list[RunInfo]:
         """Returns a home's runs, newest first."""
@@ -209,11 +221,9 @@ class Service:
                 self._journal = Journal(self.ways.journal)
             return self._journal
 
-    def _go(self, plan: Plan, approval: Approval, done: Mapping[int, Done]) -> LiveRun:
+    def _refuse_a_second(self) -> None:
         if self.live is not None and self.live.progress.ended is None:
             raise Trouble("apply the plan", "this console", "another run of it is under way", "Wait for it to end.")
-        self.live = LiveRun(self, plan, approval, done)
-        return self.live
 
 
 class LiveRun:
@@ -247,7 +257,11 @@ class LiveRun:
         return self._clock.now()
 
     def run(self) -> RunEnded:
-        """Carries the plan out; a trouble is how it ended, too."""
+        """Carries the plan out; a trouble is how it ended, too.
+
+        Raises:
+            Exception: An error of the program's own; the run has ended all the same, and can be gone on with.
+        """
         began = self._clock.monotonic()
         try:
             return self._apply.run()
@@ -255,6 +269,12 @@ class LiveRun:
             ended = RunEnded("failed", trouble.exit_code, self._clock.monotonic() - began, str(trouble))
             self._take(ended)
             return ended
+        except Exception:
+            exit_code = EXIT_CODES[Kind.FAILED]
+            self._take(
+                RunEnded("unfinished", exit_code, self._clock.monotonic() - began, "It met an error of its own.")
+            )
+            raise
 
     def stop(self) -> None:
         """Asks it to stop: the steps that run are finished, no further one begins."""
@@ -263,4 +283,7 @@ class LiveRun:
 
     def _take(self, event: Event) -> None:
         self.progress.take(event)
-        self.watch(event)
+        try:
+            self.watch(event)
+        except Exception:  # noqa: BLE001 - whoever watches may be gone, such as a closed pipe: the run is not
+            self.watch = lambda _event: None

@@ -11,12 +11,13 @@ from homek8s_tui.plan.model import Plan, Step
 from homek8s_tui.plan.operations import Artefact, Await, Command, File, LocalFile, Packages, Secret, Unit, User
 from homek8s_tui.plan.values import place_mark, show
 
+_MOST_CHARACTERS = 1 << 20
 _MAKERS = {"wg-private-key": "wg genkey", "wg-preshared-key": "wg genpsk", "kubeconfig": "made by K3s"}
 
 
 def review(plan: Plan) -> str:
-    """Returns the whole plan as text."""
-    return "\n".join(lines(plan)) + "\n"
+    """Returns the whole plan as text, harmless for a terminal: a plan's file may come from anybody."""
+    return "\n".join(clean(line, _MOST_CHARACTERS) for line in lines(plan)) + "\n"
 
 
 def lines(plan: Plan) -> Iterator[str]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from textual.binding import Binding
 
+from homek8s_tui.base.safe_text import one_line
 from homek8s_tui.base.troubles import Kind, Trouble
 
 
@@ -68,30 +69,37 @@ def shown(keys: str) -> str:
     return _NAMES.get(key, key)
 
 
-def remapped(together: Iterable[Iterable[Action]], keys: Mapping[str, str]) -> dict[str, str]:
+def remapped(
+    together: Iterable[Iterable[Action]], keys: Mapping[str, str], source: str = "console.toml"
+) -> dict[str, str]:
     """Returns the operator's keys by action, if every action is known and no key has two meanings on one screen.
 
     Args:
         together: The actions of each screen.
-        keys: The operator's keys by action.
+        keys: Keys by action, comma separated, as Textual names them.
+        source: The file they stand in.
 
     Raises:
-        Trouble: If not; it names what stands against it.
+        Trouble: If an action is not known or has no key, or a key two meanings; it names what there is.
     """
     screens = [tuple(actions) for actions in together]
     known = {action.id for actions in screens for action in actions}
-    for name in keys:
+
+    def refused(came_back: str, do: str) -> Trouble:
+        return Trouble("remap the keys", source, came_back, do, Kind.USAGE)
+
+    for name, key in keys.items():
         if name not in known:
-            raise _refused(f"there is no action '{name}'", f"The actions are {', '.join(sorted(known))}.")
+            raise refused(f"there is no action '{one_line(name, 60)}'", f"The actions are {', '.join(sorted(known))}.")
+        if not all(part.strip() for part in key.split(",")):
+            said = f"the keys of '{name}' are '{one_line(key, 60)}', and one of them is empty"
+            raise refused(said, "Name a key, such as f5 or ctrl+n.")
     for actions in screens:
         taken: dict[str, str] = {}
         for action in actions:
             for key in keys.get(action.id, action.key).split(","):
                 other = taken.setdefault(key.strip(), action.id)
                 if other != action.id:
-                    raise _refused(f"'{key.strip()}' would be both {other} and {action.id}", "Give one another key.")
+                    said = f"'{one_line(key.strip(), 60)}' would be both {other} and {action.id}"
+                    raise refused(said, "Give one of them another key.")
     return dict(keys)
-
-
-def _refused(came_back: str, do: str) -> Trouble:
-    return Trouble("remap the keys", "console.toml", came_back, do, Kind.USAGE)

@@ -280,7 +280,7 @@ class SetupScreen(WithPlan, ConsoleScreen):
 
     def do_find(self) -> None:
         """Looks for machines on the network."""
-        subnet = self.draft.lan
+        subnet = self.draft.lan.strip()
         if "lan" in self._problems or not subnet:
             self.notify("Type your home network at the stage Home first.", severity="warning", markup=False)
             return
