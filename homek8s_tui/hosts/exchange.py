@@ -28,7 +28,7 @@ READY = b"R\n"
 """What a change that takes a stream prints when its bytes may follow."""
 WRAPPER = (
     'LC_ALL=C; while IFS= read -r l; do [ "$l" = "$1" ] && break; done; '
-    'IFS= read -r n && s=$(head -c "$n") && [ "$(printf %s "$s" | wc -c)" -eq "$n" ] || exit 70; '
+    'IFS= read -r n && s=$(head -c "$n") && [ "${#s}" -eq "$n" ] || exit 70; '
     'eval "$s"'
 )
 """Runs the script that comes on standard input, whole or not at all, and leaves what follows it there.
@@ -148,7 +148,7 @@ def ask_script(questions: Sequence[Question]) -> str:
         )
         for number, question in enumerate(questions)
     ]
-    return "\n".join((script_text("prelude") + script_text("ask"), *lines))
+    return "\n".join((script_text("prelude") + script_text("ask"), *lines, "tell"))
 
 
 def change_script(change: Change, size: int = 0) -> str:
