@@ -135,20 +135,27 @@ def state_question(kind: str, resources: Sequence[tuple[str, ...]]) -> Question:
 
 
 def question_script(question: Question) -> str:
-    """Returns the text that one question runs."""
-    parts = ["prelude", question.script, *(["states"] if question.script.startswith("state-") else [])]
-    return "".join(map(script_text, parts))
+    """Returns the text that one question runs, behind the prelude."""
+    states = ("states",) if question.script.startswith("state-") else ()
+    return "".join(map(script_text, (question.script, *states)))
 
 
 def ask_script(questions: Sequence[Question]) -> str:
-    """Returns the script that asks all of the questions; they are told apart by their position."""
-    lines = [
-        " ".join(
-            ("ask", str(number), str(question.seconds), *map(quote, (question_script(question), *question.arguments)))
+    """Returns the script that asks all of the questions; they are told apart by their position.
+
+    They run side by side, each in a subshell of its own: what takes its time keeps no other waiting. Those with the
+    same deadline share a shell, since starting programs is most of what questions cost.
+    """
+    shells: dict[int, str] = {}
+    for number, question in enumerate(questions):
+        shell = shells.setdefault(question.seconds, script_text("prelude") + "folder=$1\n")
+        place = f'"$folder/{number}'
+        shells[question.seconds] = (
+            f"{shell}{{ (\n{_positional(question.arguments)}{question_script(question)}\n"
+            f') </dev/null >{place}.out" 2>{place}.err"; echo "$?" >{place}.status"; }} &\n'
         )
-        for number, question in enumerate(questions)
-    ]
-    return "\n".join((script_text("prelude") + script_text("ask"), *lines, "tell"))
+    begun = [f"begin {seconds} {quote(shell + 'wait')}" for seconds, shell in shells.items()]
+    return "\n".join((script_text("prelude") + script_text("ask"), *begun, f"tell {len(questions)}"))
 
 
 def change_script(change: Change, size: int = 0) -> str:

@@ -1,23 +1,17 @@
-# ask NAME SECONDS SCRIPT ARGUMENT...: begins to run one question's script; `tell` prints the answer to each, a line each.
-# They run side by side: a digest that takes its time keeps no other question waiting, nor do their deadlines add up.
+# begin SECONDS SCRIPT: begins to run a script that asks questions and ends by its deadline; it gets the folder for answers.
+# tell COUNT: waits for all scripts and prints the answers, a line each.
 HOMEK8S_TMP=$(mktemp -d /run/homek8s.XXXXXX) || exit 73
 trap 'rm -rf "$HOMEK8S_TMP"' EXIT
 trap 'exit 129' HUP INT TERM PIPE
-asked=''
-ask() {
-    name=$1 seconds=$2 script=$3
-    shift 3
-    asked="$asked $name"
-    {
-        timeout -k 1 "$seconds" sh -c "$script" "$name" "$@" </dev/null >"$HOMEK8S_TMP/$name.out" 2>"$HOMEK8S_TMP/$name.err"
-        echo "$?" >"$HOMEK8S_TMP/$name.status"
-    } &
-}
+begin() { timeout -k 1 "$1" sh -c "$2" ask "$HOMEK8S_TMP" & }
 tell() {
     wait
-    for name in $asked; do
-        read -r status <"$HOMEK8S_TMP/$name.status" || exit 73
+    name=0
+    while [ "$name" -lt "$1" ]; do
+        # without a status it was ended by its deadline
+        { read -r status <"$HOMEK8S_TMP/$name.status"; } 2>/dev/null || status=124
         printf 'A %s %s %s. %s.\n' "$name" "$status" "$(content "$HOMEK8S_TMP/$name.out")" "$(content "$HOMEK8S_TMP/$name.err")"
+        name=$((name + 1))
     done
 }
 content() { [ ! -s "$1" ] || encode <"$1"; }

@@ -1,10 +1,12 @@
 # What a machine is and how it fares, as NAME=VALUE lines.
 say() { printf '%s=%s\n' "$1" "$2"; }
-say architecture "$(uname -m)"
+# -n comes before -m, however they are written
+names=$(uname -nm)
+say architecture "${names#* }"
 # shellcheck disable=SC1091  # the machine's own
 os=$(. /etc/os-release && printf '%s %s %s' "$ID" "${VERSION_ID:-0}" "${ID_LIKE:-}") 2>/dev/null
 say os "$os"
-say hostname "$(hostname)"
+say hostname "${names%% *}"
 say cgroup "$(stat -fc %T /sys/fs/cgroup 2>/dev/null)"
 if [ -f /sys/fs/cgroup/cgroup.controllers ]; then
     case " $(cat /sys/fs/cgroup/cgroup.controllers) " in *' memory '*) say memory_cgroup yes ;; *) say memory_cgroup no ;; esac
