@@ -82,14 +82,16 @@ def quote(word: str) -> str:
     return shlex.quote(word)
 
 
-def command(nonce: str, prefix: str = "") -> str:
+def command(nonce: str, prefix: str = "", greet: bool = False) -> str:
     """Returns the command line that a login shell runs for one exchange; nothing in it is secret.
 
     Args:
         nonce: The line that the script comes after.
         prefix: How to become root, such as ``sudo -n -- ``.
+        greet: Whether it says the nonce once it waits for its script.
     """
-    return f"{prefix}sh -c '{WRAPPER}' sh {quote(nonce)}"
+    greeting = 'echo "$1"; ' if greet else ""
+    return f"{prefix}sh -c '{greeting}{WRAPPER}' sh {quote(nonce)}"
 
 
 def message(nonce: str, script: str) -> bytes:

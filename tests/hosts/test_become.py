@@ -20,8 +20,12 @@ class Sudo:
         self.answers = list(answers)
         self.calls: list[tuple[str, bytes]] = []
 
-    def __call__(self, command: str, data: bytes) -> tuple[int, str]:
-        self.calls.append((command, data))
+    def run(self, command: str) -> tuple[int, str]:
+        self.calls.append((command, b""))
+        return self.answers.pop(0)
+
+    def enter(self, way: Become) -> tuple[int, str]:
+        self.calls.append((way.prefix, way.first))
         return self.answers.pop(0)
 
 
@@ -44,7 +48,7 @@ class Secrets:
 
 
 def way(sudo: Sudo, secrets: Secrets | None = None, user: str = "pi") -> Become:
-    return become(user, "pi5", "pi5 (10.0.0.5:22)", sudo, secrets or Secrets())
+    return become(user, "pi5", "pi5 (10.0.0.5:22)", sudo.run, sudo.enter, secrets or Secrets())
 
 
 def test_root_needs_nothing() -> None:
@@ -64,7 +68,7 @@ def test_with_a_password_checked_alone() -> None:
     found = way(sudo, Secrets("hunter2"))
     assert found.prefix == "sudo -S -k -p '' "
     assert found.first == b"hunter2\n"
-    assert sudo.calls[1] == ("env LC_ALL=C sudo -S -k -p '' true", b"hunter2\n")
+    assert sudo.calls[1] == ("env LC_ALL=C sudo -S -k -p '' ", b"hunter2\n")
     assert all("hunter2" not in command for command, _ in sudo.calls)
     assert "hunter2" not in repr(found)
 
