@@ -329,9 +329,10 @@ def parse_states(answer: Answer) -> list[tuple[str, str]]:
     states: list[tuple[str, str]] = []
     for line in answer.output.splitlines():
         state, tab, extra = line.rpartition("\t")
-        if not tab or not extra.endswith("."):
+        if not tab or not extra.endswith((".", ";")):
             raise Trouble(tried, "", "a line of the answer is not whole", "Try again.")
-        states.append((state, _decode("", tried, extra[:-1]).decode("utf-8", "replace")))
+        plain = extra.endswith(";")
+        states.append((state, extra[:-1] if plain else _decode("", tried, extra[:-1]).decode("utf-8", "replace")))
     return states
 
 
