@@ -1,5 +1,7 @@
 """The bare app: Textual with a table of 1,000 rows and a footer, and nothing else."""
 
+from typing import ClassVar
+
 from textual.app import App, ComposeResult
 from textual.widgets import DataTable, Footer
 
@@ -7,7 +9,7 @@ from textual.widgets import DataTable, Footer
 class Bare(App[None]):
     """What any console made with Textual takes at least."""
 
-    BINDINGS = [("q", "quit", "Quit")]
+    BINDINGS: ClassVar = [("q", "quit", "Quit")]
 
     def compose(self) -> ComposeResult:
         """Builds it."""
