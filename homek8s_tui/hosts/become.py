@@ -47,20 +47,17 @@ class Become:
         return b"" if self.password is None else f"{self.password.reveal()}\n".encode()
 
 
-Run = Callable[[str], tuple[int, str]]
-"""Runs a command without any input; returns its status and what it said."""
 Enter = Callable[[Become], tuple[int, str]]
-"""Has a shell of root's started that way, with the password as its only input; returns 0 if it was, and what was said."""
+"""Has a shell of root's started that way, with no input but the password; returns 0 if it was, and what was said."""
 
 
-def become(user: str, host: str, where: str, run: Run, enter: Enter, secrets: SecretSource) -> Become:
+def become(user: str, host: str, where: str, enter: Enter, secrets: SecretSource) -> Become:
     """Finds the way to root.
 
     Args:
         user: The login.
         host: The machine, as secrets are named after it.
         where: The machine and its address, for errors.
-        run: Runs a command there.
         enter: Has a shell started there.
         secrets: Where a password comes from.
 
@@ -69,7 +66,7 @@ def become(user: str, host: str, where: str, run: Run, enter: Enter, secrets: Se
     """
     if user == "root":
         return Become()
-    status, said = run(f"{_ENGLISH} {_WITHOUT_PASSWORD} true")
+    status, said = enter(Become(f"{_ENGLISH} {_WITHOUT_PASSWORD} "))
     if status == 0:
         return Become(f"{_WITHOUT_PASSWORD} ")
     if not _NEEDS_PASSWORD.search(said) or _NEW_PASSWORD.search(said):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import codecs
 import contextlib
 import errno
-import functools
 import logging
 import re
 import secrets as random
@@ -30,7 +29,7 @@ from homek8s_tui.hosts.host import ByteStream
 from homek8s_tui.hosts.known_hosts import HostKeys, fingerprint
 from homek8s_tui.hosts.model import Answers, Cancel, Change, Chunk, Ended, Job, Outcome, Question, Started
 from homek8s_tui.hosts.ssh_login import Login, Reconnect
-from homek8s_tui.hosts.ssh_session import DEAD_SECONDS, PARAMIKO, Session, Shell, broken, enter, run
+from homek8s_tui.hosts.ssh_session import DEAD_SECONDS, PARAMIKO, Session, Shell, broken, enter
 
 T = TypeVar("T")
 
@@ -348,10 +347,9 @@ class SshHost:
                 connection = self._connected()
                 if connection.become is not _NOBODY:
                     return connection
-                use = functools.partial(run, connection.transport)
                 try:
                     connection.become = become(
-                        self._login.user, self._name, self._where, use, connection.enter, self._secrets
+                        self._login.user, self._name, self._where, connection.enter, self._secrets
                     )
                 except paramiko.ChannelException as refusal:
                     raise self._no_channel("become root", refusal) from None
@@ -498,7 +496,7 @@ class _Connection:
     transport: _Transport
     become: Become = _NOBODY
     waiting: list[Shell] = field(default_factory=list)
-    """The shell that the password's check left behind, until the first exchange takes it."""
+    """The shell that finding the way to root left behind, until the first exchange takes it."""
 
     def enter(self, way: Become) -> tuple[int, str]:
         """Has a shell of root's started; see `homek8s_tui.hosts.become.Enter`."""

@@ -249,7 +249,7 @@ class Shell:
 
 
 def enter(transport: paramiko.Transport, way: Become) -> tuple[Shell | None, int, str]:
-    """Has a shell of root's started. Nothing follows the password before that shell itself says that it is there.
+    """Has a shell of root's started. Nothing follows a password before that shell itself says that it is there.
 
     Returns:
         The shell, unless anything else was said before it, as a lecture is; 0 if it was started, else the status that
@@ -266,7 +266,8 @@ def enter(transport: paramiko.Transport, way: Become) -> tuple[Shell | None, int
     try:
         channel.set_combine_stderr(True)
         channel.exec_command(exchange.command(nonce, way.prefix, greet=True))
-        channel.sendall(way.first)
+        if way.first:
+            channel.sendall(way.first)
         said = channel.recv(_BLOCK)
         if said == greeting.encode():
             channel.set_combine_stderr(False)
@@ -282,30 +283,6 @@ def enter(transport: paramiko.Transport, way: Become) -> tuple[Shell | None, int
     if watch.late:
         raise TimeoutError(f"no shell came in {_RUN_SECONDS:g} s")
     return None, 0 if greeting in words else status, words.replace(greeting, "")
-
-
-def run(transport: paramiko.Transport, command: str) -> tuple[int, str]:
-    """Runs one command as the login itself, without any input.
-
-    Returns:
-        Its exit status and all that it said.
-
-    Raises:
-        EOFError, OSError, paramiko.SSHException: If the connection breaks or it takes too long.
-    """
-    channel = transport.open_session(timeout=_OPEN_SECONDS)
-    watch = _Watch(channel, _RUN_SECONDS)
-    try:
-        channel.set_combine_stderr(True)
-        channel.exec_command(command)
-        channel.shutdown_write()
-        words, status = _rest(channel, b"")
-    finally:
-        watch.cancel()
-        channel.close()
-    if watch.late:
-        raise TimeoutError(f"no answer to '{command}' in {_RUN_SECONDS:g} s")
-    return status, words
 
 
 def _rest(channel: paramiko.Channel, said: bytes) -> tuple[str, int]:

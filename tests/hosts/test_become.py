@@ -20,10 +20,6 @@ class Sudo:
         self.answers = list(answers)
         self.calls: list[tuple[str, bytes]] = []
 
-    def run(self, command: str) -> tuple[int, str]:
-        self.calls.append((command, b""))
-        return self.answers.pop(0)
-
     def enter(self, way: Become) -> tuple[int, str]:
         self.calls.append((way.prefix, way.first))
         return self.answers.pop(0)
@@ -48,7 +44,7 @@ class Secrets:
 
 
 def way(sudo: Sudo, secrets: Secrets | None = None, user: str = "pi") -> Become:
-    return become(user, "pi5", "pi5 (10.0.0.5:22)", sudo.run, sudo.enter, secrets or Secrets())
+    return become(user, "pi5", "pi5 (10.0.0.5:22)", sudo.enter, secrets or Secrets())
 
 
 def test_root_needs_nothing() -> None:
@@ -60,7 +56,7 @@ def test_root_needs_nothing() -> None:
 def test_without_password() -> None:
     sudo = Sudo(RIGHT)
     assert way(sudo).prefix == "sudo -n -k "
-    assert sudo.calls == [("env LC_ALL=C sudo -n -k true", b"")]
+    assert sudo.calls == [("env LC_ALL=C sudo -n -k ", b"")]
 
 
 def test_with_a_password_checked_alone() -> None:
