@@ -8,10 +8,10 @@ import platform
 import sys
 from collections.abc import Callable, Iterable, Mapping
 
-from bench import home
+from bench import console, home
 from bench.report import BenchError, Row, table
 
-BENCHMARKS: Mapping[str, Callable[[], Iterable[Row]]] = {"home": home.run}
+BENCHMARKS: Mapping[str, Callable[[], Iterable[Row]]] = {"console": console.run, "home": home.run}
 """Every benchmark, by name. It prints what a reader must know, and yields its rows."""
 
 

@@ -22,7 +22,7 @@ from tests.lab.lab import Lab, default_prefix, why_not
 SET_UP_SECONDS = 45
 PYINFRA_RATIO = 0.6
 ANSIBLE_RATIO = 0.1
-REPEATS = 5
+REPEATS = 9
 _HOMEK8S = str(Path(sys.executable).with_name("homek8s"))
 # the lab's machine may have cgroup v1, which says nothing about us
 _WAIVED = ("--waive", "cgroup-v1")

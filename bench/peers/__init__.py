@@ -35,11 +35,11 @@ control_path_dir = {folder}/cp
 _RECAP = re.compile(r"^\S+ +: ok=\d+ +changed=0 +unreachable=0 +failed=0 ", re.MULTILINE)
 
 
-def version(package: str) -> str:
+def version(package: str, requirements: Path = REQUIREMENTS) -> str:
     """Returns the pinned version of a peer, with its name."""
-    found = re.search(rf"^{package}==(\S+)", REQUIREMENTS.read_text(), re.MULTILINE)
+    found = re.search(rf"^{package}==(\S+)", requirements.read_text(), re.MULTILINE)
     if found is None:
-        raise BenchError(f"{REQUIREMENTS} does not pin {package}")
+        raise BenchError(f"{requirements} does not pin {package}")
     return f"{package} {found[1]}"
 
 

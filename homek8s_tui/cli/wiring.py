@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import os
 import secrets as random
 import shlex
 import subprocess
+import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -212,7 +214,10 @@ class Connections:
     def ssh(self) -> SshHosts:
         """Returns the ways to all machines."""
         if self._hosts is None:
-            from homek8s_tui.hosts.ssh_ways import SshHosts
+            # paramiko does without invoke, which it takes as long to load as for all the rest, and needs only for a
+            # "Match exec" of ~/.ssh/config: hosts/ssh_config reads that
+            with _left_out("invoke"):
+                from homek8s_tui.hosts.ssh_ways import SshHosts
 
             self._hosts = SshHosts(self.keys, self.secrets)
         return self._hosts
@@ -263,6 +268,19 @@ class Connections:
             token=lambda: random.token_hex(4),
             who=getpass.getuser(),
         )
+
+
+@contextlib.contextmanager
+def _left_out(module: str) -> Iterator[None]:
+    """Makes what is imported meanwhile believe that a module is not installed, unless somebody loaded it already."""
+    left_out = module not in sys.modules
+    if left_out:
+        sys.modules[module] = None  # type: ignore[assignment]  # as the import system has it
+    try:
+        yield
+    finally:
+        if left_out:
+            del sys.modules[module]
 
 
 def real_service(path: Path, keys: HostKeys, secrets: SecretSource, read_only: bool) -> Service:

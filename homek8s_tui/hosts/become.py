@@ -47,18 +47,18 @@ class Become:
         return b"" if self.password is None else f"{self.password.reveal()}\n".encode()
 
 
-Run = Callable[[str, bytes], tuple[int, str]]
-"""Runs a command with that standard input, closed after it; returns its status and what it said."""
+Enter = Callable[[Become], tuple[int, str]]
+"""Has a shell of root's started that way, with no input but the password; returns 0 if it was, and what was said."""
 
 
-def become(user: str, host: str, where: str, run: Run, secrets: SecretSource) -> Become:
+def become(user: str, host: str, where: str, enter: Enter, secrets: SecretSource) -> Become:
     """Finds the way to root.
 
     Args:
         user: The login.
         host: The machine, as secrets are named after it.
         where: The machine and its address, for errors.
-        run: Runs a command there.
+        enter: Has a shell started there.
         secrets: Where a password comes from.
 
     Raises:
@@ -66,7 +66,7 @@ def become(user: str, host: str, where: str, run: Run, secrets: SecretSource) ->
     """
     if user == "root":
         return Become()
-    status, said = run(f"{_ENGLISH} {_WITHOUT_PASSWORD} true", b"")
+    status, said = enter(Become(f"{_ENGLISH} {_WITHOUT_PASSWORD} "))
     if status == 0:
         return Become(f"{_WITHOUT_PASSWORD} ")
     if not _NEEDS_PASSWORD.search(said) or _NEW_PASSWORD.search(said):
@@ -75,7 +75,7 @@ def become(user: str, host: str, where: str, run: Run, secrets: SecretSource) ->
     for _ in range(_TRIES):
         password = secrets.get(name, f"sudo password of {user} on {host}")
         # alone and with nothing behind it: after a wrong password sudo would take whatever follows as another try
-        status, said = run(f"{_ENGLISH} {_WITH_PASSWORD} true", Become(password=password).first)
+        status, said = enter(Become(f"{_ENGLISH} {_WITH_PASSWORD} ", password))
         if status == 0 and not _NEW_PASSWORD.search(said):
             return Become(f"{_WITH_PASSWORD} ", password)
         if not _WRONG.search(said) or _NOT_ALLOWED.search(said) or _NEW_PASSWORD.search(said):

@@ -28,7 +28,7 @@ READY = b"R\n"
 """What a change that takes a stream prints when its bytes may follow."""
 WRAPPER = (
     'LC_ALL=C; while IFS= read -r l; do [ "$l" = "$1" ] && break; done; '
-    'IFS= read -r n && s=$(head -c "$n") && [ "$(printf %s "$s" | wc -c)" -eq "$n" ] || exit 70; '
+    'IFS= read -r n && s=$(head -c "$n") && [ "${#s}" -eq "$n" ] || exit 70; '
     'eval "$s"'
 )
 """Runs the script that comes on standard input, whole or not at all, and leaves what follows it there.
@@ -82,14 +82,16 @@ def quote(word: str) -> str:
     return shlex.quote(word)
 
 
-def command(nonce: str, prefix: str = "") -> str:
+def command(nonce: str, prefix: str = "", greet: bool = False) -> str:
     """Returns the command line that a login shell runs for one exchange; nothing in it is secret.
 
     Args:
         nonce: The line that the script comes after.
         prefix: How to become root, such as ``sudo -n -- ``.
+        greet: Whether it says the nonce once it waits for its script.
     """
-    return f"{prefix}sh -c '{WRAPPER}' sh {quote(nonce)}"
+    greeting = 'echo "$1"; ' if greet else ""
+    return f"{prefix}sh -c '{greeting}{WRAPPER}' sh {quote(nonce)}"
 
 
 def message(nonce: str, script: str) -> bytes:
@@ -135,20 +137,27 @@ def state_question(kind: str, resources: Sequence[tuple[str, ...]]) -> Question:
 
 
 def question_script(question: Question) -> str:
-    """Returns the text that one question runs."""
-    parts = ["prelude", question.script, *(["states"] if question.script.startswith("state-") else [])]
-    return "".join(map(script_text, parts))
+    """Returns the text that one question runs, behind the prelude."""
+    states = ("states",) if question.script.startswith("state-") else ()
+    return "".join(map(script_text, (question.script, *states)))
 
 
 def ask_script(questions: Sequence[Question]) -> str:
-    """Returns the script that asks all of the questions; they are told apart by their position."""
-    lines = [
-        " ".join(
-            ("ask", str(number), str(question.seconds), *map(quote, (question_script(question), *question.arguments)))
+    """Returns the script that asks all of the questions; they are told apart by their position.
+
+    They run side by side, each in a subshell of its own: what takes its time keeps no other waiting. Those with the
+    same deadline share a shell, since starting programs is most of what questions cost.
+    """
+    shells: dict[int, str] = {}
+    for number, question in enumerate(questions):
+        shell = shells.setdefault(question.seconds, script_text("prelude") + "folder=$1\n")
+        place = f'"$folder/{number}'
+        shells[question.seconds] = (
+            f"{shell}{{ (\n{_positional(question.arguments)}{question_script(question)}\n"
+            f') </dev/null >{place}.out" 2>{place}.err"; echo "$?" >{place}.status"; }} &\n'
         )
-        for number, question in enumerate(questions)
-    ]
-    return "\n".join((script_text("prelude") + script_text("ask"), *lines))
+    begun = [f"begin {seconds} {quote(shell + 'wait')}" for seconds, shell in shells.items()]
+    return "\n".join((script_text("prelude") + script_text("ask"), *begun, f"tell {len(questions)}"))
 
 
 def change_script(change: Change, size: int = 0) -> str:
@@ -320,9 +329,10 @@ def parse_states(answer: Answer) -> list[tuple[str, str]]:
     states: list[tuple[str, str]] = []
     for line in answer.output.splitlines():
         state, tab, extra = line.rpartition("\t")
-        if not tab or not extra.endswith("."):
+        if not tab or not extra.endswith((".", ";")):
             raise Trouble(tried, "", "a line of the answer is not whole", "Try again.")
-        states.append((state, _decode("", tried, extra[:-1]).decode("utf-8", "replace")))
+        plain = extra.endswith(";")
+        states.append((state, extra[:-1] if plain else _decode("", tried, extra[:-1]).decode("utf-8", "replace")))
     return states
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import codecs
 import contextlib
 import errno
-import functools
 import logging
 import re
 import secrets as random
@@ -13,8 +12,9 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import paramiko
 from paramiko.ssh_exception import IncompatiblePeer
@@ -29,7 +29,9 @@ from homek8s_tui.hosts.host import ByteStream
 from homek8s_tui.hosts.known_hosts import HostKeys, fingerprint
 from homek8s_tui.hosts.model import Answers, Cancel, Change, Chunk, Ended, Job, Outcome, Question, Started
 from homek8s_tui.hosts.ssh_login import Login, Reconnect
-from homek8s_tui.hosts.ssh_session import DEAD_SECONDS, PARAMIKO, Session, broken, run
+from homek8s_tui.hosts.ssh_session import DEAD_SECONDS, PARAMIKO, Session, Shell, broken, enter
+
+T = TypeVar("T")
 
 IDENTITIES = ("~/.ssh/id_ed25519", "~/.ssh/id_ecdsa", "~/.ssh/id_rsa")
 """The key files that are tried where none are named."""
@@ -251,17 +253,12 @@ class SshHost:
             )
         try:
             try:
-                connection, channel = self._open(tried, _open_session, self._rooted)
+                connection, (shell, command, first) = self._open(tried, _Connection.shell, self._rooted)
             except paramiko.SSHException as refusal:
                 raise self._no_channel(tried, refusal) from None
-            nonce = random.token_hex(16)
-            session = Session(connection.transport, channel, tried, self._where, seconds)
+            session = Session(connection.transport, shell.channel, tried, self._where, seconds)
             try:
-                session.run(
-                    exchange.command(nonce, connection.become.prefix),
-                    connection.become.first + exchange.message(nonce, script),
-                    more,
-                )
+                session.run(command, first + exchange.message(shell.nonce, script), more)
                 yield session
             finally:
                 session.close()
@@ -277,7 +274,8 @@ class SshHost:
         """
         tried = f"reach {address}:{port} through it"
 
-        def open_channel(transport: _Transport) -> paramiko.Channel:
+        def open_channel(connection: _Connection) -> paramiko.Channel:
+            transport = connection.transport
             try:
                 return transport.open_channel("direct-tcpip", (address, port), ("127.0.0.1", 0), timeout=seconds)
             except paramiko.ChannelException as refusal:
@@ -304,9 +302,9 @@ class SshHost:
     def _open(
         self,
         tried: str,
-        open_channel: Callable[[_Transport], paramiko.Channel],
+        open_channel: Callable[[_Connection], T],
         connect: Callable[[], _Connection],
-    ) -> tuple[_Connection, paramiko.Channel]:
+    ) -> tuple[_Connection, T]:
         """Opens a channel; once more over a new connection if the one that was there turns out to be dead.
 
         Raises:
@@ -317,7 +315,7 @@ class SshHost:
             before = self._connection
             connection = connect()
             try:
-                return connection, open_channel(connection.transport)
+                return connection, open_channel(connection)
             except PARAMIKO as error:
                 if connection.transport.is_active() and isinstance(error, paramiko.SSHException):
                     raise
@@ -349,9 +347,10 @@ class SshHost:
                 connection = self._connected()
                 if connection.become is not _NOBODY:
                     return connection
-                use = functools.partial(run, connection.transport)
                 try:
-                    connection.become = become(self._login.user, self._name, self._where, use, self._secrets)
+                    connection.become = become(
+                        self._login.user, self._name, self._where, connection.enter, self._secrets
+                    )
                 except paramiko.ChannelException as refusal:
                     raise self._no_channel("become root", refusal) from None
                 except PARAMIKO as error:
@@ -496,6 +495,23 @@ class _Connection:
 
     transport: _Transport
     become: Become = _NOBODY
+    waiting: list[Shell] = field(default_factory=list)
+    """The shell that finding the way to root left behind, until the first exchange takes it."""
+
+    def enter(self, way: Become) -> tuple[int, str]:
+        """Has a shell of root's started; see `homek8s_tui.hosts.become.Enter`."""
+        shell, status, said = enter(self.transport, way)
+        self.waiting += filter(None, [shell])
+        return status, said
+
+    def shell(self) -> tuple[Shell, str | None, bytes]:
+        """Returns a channel for an exchange, the command that is still to be run on it, and its first input."""
+        with contextlib.suppress(IndexError):
+            shell = self.waiting.pop()
+            if not shell.channel.closed:
+                return shell, None, b""
+        shell = Shell(_open_session(self.transport), random.token_hex(16))
+        return shell, exchange.command(shell.nonce, self.become.prefix), self.become.first
 
 
 class _Transport(paramiko.Transport):

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import secrets as random
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import paramiko
 
 from homek8s_tui.base.safe_text import one_line
 from homek8s_tui.base.troubles import Kind, Trouble
 from homek8s_tui.hosts import exchange
+from homek8s_tui.hosts.become import Become
 from homek8s_tui.hosts.exchange import Reply
 from homek8s_tui.hosts.model import Cancel
 
@@ -61,14 +64,15 @@ class Session:
         # paramiko waits without limit in some places; closing the channel ends every one of these waits
         self._watch = None if seconds is None else _Watch(channel, seconds)
 
-    def run(self, command: str, data: bytes, more: bool) -> None:
-        """Runs the command and sends its standard input, which ends there unless more follows.
+    def run(self, command: str | None, data: bytes, more: bool) -> None:
+        """Runs the command, unless a shell waits there already, and sends its input, which ends there unless more follows.
 
         Raises:
             Trouble: If the connection breaks or the machine runs no commands.
         """
         with self._sentences():
-            self._channel.exec_command(command)
+            if command is not None:
+                self._channel.exec_command(command)
             self._write(data)
             if not more:
                 self._channel.shutdown_write()
@@ -234,29 +238,56 @@ class _Watch:
             self._channel.close()
 
 
-def run(transport: paramiko.Transport, command: str, data: bytes) -> tuple[int, str]:
-    """Runs one command as the login itself, with its standard input closed after the data.
+@dataclass(frozen=True)
+class Shell:
+    """A shell that waits for the script of one exchange."""
+
+    channel: paramiko.Channel
+    """Its session channel."""
+    nonce: str
+    """The line that the script comes after."""
+
+
+def enter(transport: paramiko.Transport, way: Become) -> tuple[Shell | None, int, str]:
+    """Has a shell of root's started. Nothing follows a password before that shell itself says that it is there.
 
     Returns:
-        Its exit status and all that it said.
+        The shell, unless anything else was said before it, as a lecture is; 0 if it was started, else the status that
+        the try ended with; and all that was said.
 
     Raises:
         EOFError, OSError, paramiko.SSHException: If the connection breaks or it takes too long.
     """
     channel = transport.open_session(timeout=_OPEN_SECONDS)
+    nonce = random.token_hex(16)
+    greeting = f"{nonce}\n"
     watch = _Watch(channel, _RUN_SECONDS)
+    kept = False
     try:
         channel.set_combine_stderr(True)
-        channel.exec_command(command)
-        channel.sendall(data)
+        channel.exec_command(exchange.command(nonce, way.prefix, greet=True))
+        if way.first:
+            channel.sendall(way.first)
+        said = channel.recv(_BLOCK)
+        if said == greeting.encode():
+            channel.set_combine_stderr(False)
+            kept = True
+            return Shell(channel, nonce), 0, ""
+        # sudo waits for another password; without input it ends, and so does a shell that came after other words
         channel.shutdown_write()
-        said = bytearray()
-        while block := channel.recv(_BLOCK):
-            said += block[: max(0, _ERRORS_LIMIT - len(said))]
-        status = channel.recv_exit_status()
+        words, status = _rest(channel, said)
     finally:
         watch.cancel()
-        channel.close()
+        if not kept:
+            channel.close()
     if watch.late:
-        raise TimeoutError(f"no answer to '{command}' in {_RUN_SECONDS:g} s")
-    return status, said.decode("utf-8", "replace")
+        raise TimeoutError(f"no shell came in {_RUN_SECONDS:g} s")
+    return None, 0 if greeting in words else status, words.replace(greeting, "")
+
+
+def _rest(channel: paramiko.Channel, said: bytes) -> tuple[str, int]:
+    """Returns what was said and all that still comes, and the exit status."""
+    words = bytearray(said)
+    while block := channel.recv(_BLOCK):
+        words += block[: max(0, _ERRORS_LIMIT - len(words))]
+    return words.decode("utf-8", "replace"), channel.recv_exit_status()

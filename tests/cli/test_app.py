@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from homek8s_tui.cli.app import main
+
+from ..conftest import HOME
 
 
 def ended(*arguments: str) -> int:
@@ -59,6 +62,33 @@ def test_start_up_loads_nothing_heavy() -> None:
         subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.strip()
         == "[]"
     )
+
+
+def test_the_consoles_first_frame_loads_nothing_of_what_asks_machines(tmp_path: Path) -> None:
+    script = """
+import sys
+from homek8s_tui.cli import app
+from homek8s_tui.ui.app import App, Console
+from homek8s_tui.ui.background import Background
+
+def run(console):
+    def start(*_work):
+        shown = "".join(strip.text for strip in console.screen._compositor.render_strips())
+        print("Looking at your machines" in shown and "Quit" in shown, end=" ")
+        print(sorted(set(sys.modules) & {"paramiko", "cryptography", "ruamel.yaml", "kubernetes", "nacl"}))
+        console.exit(0)
+    Background.start = start
+    return App.run(console, headless=True, size=(80, 24))
+
+Console.run = run
+app._terminal = lambda: True
+app.main(["--home", sys.argv[1]])
+"""
+    inventory = tmp_path / "homek8s.yaml"
+    inventory.write_text(HOME)
+    state = {**os.environ, "HOMEK8S_STATE": str(tmp_path / "state"), "XDG_CONFIG_HOME": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", script, inventory], capture_output=True, text=True, env=state)
+    assert done.stdout.strip() == "True []", done.stdout + done.stderr
 
 
 def test_an_error_of_our_own_is_a_sentence_and_a_report(

@@ -20,8 +20,8 @@ class Sudo:
         self.answers = list(answers)
         self.calls: list[tuple[str, bytes]] = []
 
-    def __call__(self, command: str, data: bytes) -> tuple[int, str]:
-        self.calls.append((command, data))
+    def enter(self, way: Become) -> tuple[int, str]:
+        self.calls.append((way.prefix, way.first))
         return self.answers.pop(0)
 
 
@@ -44,7 +44,7 @@ class Secrets:
 
 
 def way(sudo: Sudo, secrets: Secrets | None = None, user: str = "pi") -> Become:
-    return become(user, "pi5", "pi5 (10.0.0.5:22)", sudo, secrets or Secrets())
+    return become(user, "pi5", "pi5 (10.0.0.5:22)", sudo.enter, secrets or Secrets())
 
 
 def test_root_needs_nothing() -> None:
@@ -56,7 +56,7 @@ def test_root_needs_nothing() -> None:
 def test_without_password() -> None:
     sudo = Sudo(RIGHT)
     assert way(sudo).prefix == "sudo -n -k "
-    assert sudo.calls == [("env LC_ALL=C sudo -n -k true", b"")]
+    assert sudo.calls == [("env LC_ALL=C sudo -n -k ", b"")]
 
 
 def test_with_a_password_checked_alone() -> None:
@@ -64,7 +64,7 @@ def test_with_a_password_checked_alone() -> None:
     found = way(sudo, Secrets("hunter2"))
     assert found.prefix == "sudo -S -k -p '' "
     assert found.first == b"hunter2\n"
-    assert sudo.calls[1] == ("env LC_ALL=C sudo -S -k -p '' true", b"hunter2\n")
+    assert sudo.calls[1] == ("env LC_ALL=C sudo -S -k -p '' ", b"hunter2\n")
     assert all("hunter2" not in command for command, _ in sudo.calls)
     assert "hunter2" not in repr(found)
 

@@ -275,7 +275,7 @@ def test_every_composed_script_passes_shellcheck(tmp_path: Path) -> None:
     for name in names:
         kind = name.partition("-")[2]
         if name.startswith("state-"):
-            composed[name] = exchange.question_script(Question("q", name))
+            composed[name] = exchange.script_text("prelude") + exchange.question_script(Question("q", name))
         elif name.startswith("change-"):
             composed[name] = exchange.change_script(Change(kind, ("a",), "b", "c"))
         elif name.startswith("job-"):

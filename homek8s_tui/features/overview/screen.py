@@ -77,7 +77,11 @@ class HomeScreen(ConsoleScreen):
     def on_mount(self) -> None:
         """Looks for the first time."""
         self.query_one("#findings", OptionList).focus()
-        self._look()
+        self._began = self.service.clock.monotonic()
+        self._paint_picture()
+        # only after the second refresh, when the frame is there with its words: what a look loads, SSH above all,
+        # would take the first frame's time
+        self.call_after_refresh(self.call_after_refresh, self._look)
 
     def on_screen_resume(self) -> None:
         """Looks again: what was seen while hidden is old."""

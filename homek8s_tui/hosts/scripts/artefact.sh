@@ -1,10 +1,10 @@
 # put DOWNLOAD PATH SHA256 MEMBER MODE: puts a verified download, or a member of it, in its place.
 put() {
-    digest=$(sha256sum <"$1")
+    digest=$(digest "$1")
     [ "${digest%% *}" = "$3" ] || { printf 'the download has the SHA-256 %s and not %s\n' "${digest%% *}" "$3" >&2; return 1; }
     if [ -n "$4" ]; then
         tar -xzOf "$1" -- "$4" >"$2.fresh" || return 1
-        member=$(sha256sum <"$2.fresh")
+        member=$(digest "$2.fresh")
         printf '%s %s\n' "$3" "${member%% *}" >"$2.origin.fresh" && chmod 644 "$2.origin.fresh" || return 1
     else
         mv -fT -- "$1" "$2.fresh" || return 1

@@ -1,11 +1,17 @@
-# ask NAME SECONDS SCRIPT ARGUMENT...: runs one question's script and prints its answer as one line.
+# begin SECONDS SCRIPT: begins to run a script that asks questions and ends by its deadline; it gets the folder for answers.
+# tell COUNT: waits for all scripts and prints the answers, a line each.
 HOMEK8S_TMP=$(mktemp -d /run/homek8s.XXXXXX) || exit 73
 trap 'rm -rf "$HOMEK8S_TMP"' EXIT
 trap 'exit 129' HUP INT TERM PIPE
-ask() {
-    name=$1 seconds=$2 script=$3
-    shift 3
-    timeout -k 1 "$seconds" sh -c "$script" "$name" "$@" </dev/null >"$HOMEK8S_TMP/out" 2>"$HOMEK8S_TMP/err"
-    status=$?
-    printf 'A %s %s %s. %s.\n' "$name" "$status" "$(encode <"$HOMEK8S_TMP/out")" "$(encode <"$HOMEK8S_TMP/err")"
+begin() { timeout -k 1 "$1" sh -c "$2" ask "$HOMEK8S_TMP" & }
+tell() {
+    wait
+    name=0
+    while [ "$name" -lt "$1" ]; do
+        # without a status it was ended by its deadline
+        { read -r status <"$HOMEK8S_TMP/$name.status"; } 2>/dev/null || status=124
+        printf 'A %s %s %s. %s.\n' "$name" "$status" "$(content "$HOMEK8S_TMP/$name.out")" "$(content "$HOMEK8S_TMP/$name.err")"
+        name=$((name + 1))
+    done
 }
+content() { [ ! -s "$1" ] || encode <"$1"; }

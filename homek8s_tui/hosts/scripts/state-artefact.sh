@@ -6,7 +6,7 @@ state() {
     elif [ ! -e "$1" ]; then
         NOW="absent"
     else
-        digest=$(sha256sum <"$1")
+        digest=$(digest "$1")
         digest=${digest%% *}
         archive='' member=''
         [ -f "$1.origin" ] && read -r archive member <"$1.origin"

@@ -57,6 +57,7 @@ state() {
     else
         digest=$(sha256sum <"$1")
         NOW="file $(stat -c '%a %U %G' -- "$1") ${digest%% *}"
-        EXTRA=$(head -c 65536 <"$1" | tr -d '\000')
+        # every sh leaves null characters out of this
+        EXTRA=$(head -c 65536 <"$1")
     fi
 }

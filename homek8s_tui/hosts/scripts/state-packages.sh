@@ -1,8 +1,12 @@
-# state NAMES: whether packages (space separated) are installed.
+# state NAMES: whether packages (space separated) are installed, for whichever architecture.
 state() {
+    # shellcheck disable=SC2016,SC2086  # dpkg-query's own variables; names hold neither blanks nor wildcards
+    told=$(dpkg-query -W -f '${Package} ${db:Status-Abbrev}\n' $1 2>/dev/null)
     for package in $1; do
-        case $(dpkg-query -W -f '${db:Status-Abbrev}' "$package" 2>/dev/null) in
-            ?i*) NOW="$NOW $package=installed" ;;
+        case "
+$told" in
+            *"
+$package "?i*) NOW="$NOW $package=installed" ;;
             *) NOW="$NOW $package=absent" ;;
         esac
     done

@@ -32,16 +32,16 @@ X
         # the unit that was; a run that somebody else started is known by its time, to the nanosecond: a file is
         # often written in the second in which a package started the unit
         stamp=/run/homek8s/units/$1 ours=no
-        [ -e "$stamp" ] && [ "$(cat "$stamp.run" 2>/dev/null)" = "$invocation" ] && ours=yes
-        started=$(date -d "${started:-never}" +%s%N 2>/dev/null) || started=0
+        [ -e "$stamp" ] && { read -r run <"$stamp.run"; } 2>/dev/null && [ "$run" = "$invocation" ] && ours=yes
+        [ "$ours" = yes ] || started=$(date -d "${started:-never}" +%s%N 2>/dev/null) || started=0
         for path in $2; do
             [ -e "$path" ] || continue
-            changed=$(stat -c %.9Y -- "$path")
             if [ "$ours" = yes ]; then
                 # shellcheck disable=SC3013  # dash and every other sh of Debian have -nt
                 [ "$path" -nt "$stamp" ] && fresh=stale
-            elif [ "${changed%.*}${changed#*.}" -gt "$started" ]; then
-                fresh=stale
+            else
+                changed=$(stat -c %.9Y -- "$path")
+                [ "${changed%.*}${changed#*.}" -gt "$started" ] && fresh=stale
             fi
         done
     fi

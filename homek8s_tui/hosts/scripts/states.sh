@@ -1,5 +1,5 @@
 # Asks for the states of many resources of one kind: COUNT ARGUMENT*COUNT, again and again.
-# Prints one line each: the state, a tab, the extra text in base64 and a dot.
+# Prints one line each: the state, a tab, the extra text in base64 and a dot, or a plain word of it and a semicolon.
 while [ $# -gt 0 ]; do
     count=$1
     shift
@@ -13,7 +13,9 @@ while [ $# -gt 0 ]; do
         4) state "$1" "$2" "$3" "$4" ;;
         *) echo "a state takes 1 to 4 arguments, not $count" >&2; exit 64 ;;
     esac
-    [ -z "$EXTRA" ] || EXTRA=$(printf %s "$EXTRA" | encode)
-    printf '%s\t%s.\n' "$NOW" "$EXTRA"
+    case $EXTRA in
+        *[!A-Za-z0-9=_-]*) printf '%s\t%s.\n' "$NOW" "$(printf %s "$EXTRA" | encode)" ;;
+        *) printf '%s\t%s;\n' "$NOW" "$EXTRA" ;;
+    esac
     while [ $# -gt "$rest" ]; do shift; done
 done
