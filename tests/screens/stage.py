@@ -143,6 +143,7 @@ async def on_stage(
     monkeypatch.setattr(Input, "cursor_blink", False)
     # looks again only when it is told to: how long a test takes must not show
     monkeypatch.setattr(overview, "_AGAIN_SECONDS", 3600.0)
+    monkeypatch.setattr(Console, "NOTIFICATION_TIMEOUT", 3600.0)
     example = inventory.commented()
     home = inventory.parse(example if parts is not None or text is None or "nodes" not in text else text)
     number = itertools.count(1)
