@@ -176,6 +176,9 @@ class Service:
         Raises:
             Trouble: If a run is under way already.
         """
+        if not any(info.id == run.id and info.result == "unfinished" for info in self.journal.runs(run.plan.home.name)):
+            raise Trouble(f"go on with run {run.id}", "", "it is not unfinished any more", "Plan again.", Kind.USAGE)
+        run = self.journal.load(run.id)
         record = next(record for record in self.journal.records(run.id) if record.kind == "approved")
         with self._turn:
             self._refuse_a_second()

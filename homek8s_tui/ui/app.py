@@ -17,6 +17,8 @@ from textual import on
 from textual.app import App, SuspendNotSupported
 from textual.command import CommandPalette, DiscoveryHit, Hit, Provider
 from textual.css.query import NoMatches
+from textual.screen import ModalScreen
+from textual.widgets import Input
 
 from homek8s_tui.base.clock import Clock
 from homek8s_tui.base.findings import Intent
@@ -35,6 +37,7 @@ from homek8s_tui.ui.screen import ConsoleScreen
 from homek8s_tui.ui.theme import THEMES
 
 _RUN_PAINT_SECONDS = 0.1
+_TYPING_PAUSE_SECONDS = 0.8
 
 
 @dataclass(frozen=True)
@@ -245,6 +248,8 @@ class Console(App[int]):
         self.do_quit()
 
     def _leave(self) -> None:
+        for screen in self._made.values():
+            screen.leaving()
         if self._questions is not None:
             self._questions.close()
         self.exit(0)
@@ -324,7 +329,9 @@ class Console(App[int]):
 
     @on(Delivered)
     def _delivered(self, message: Delivered) -> None:
-        message.deliver()
+        # what was on its way to a screen that has been left meanwhile is of no use to anybody
+        with contextlib.suppress(NoMatches):
+            message.deliver()
 
     def say_trouble(self, trouble: Trouble) -> None:
         """Says a trouble that no screen has a place for."""
@@ -336,6 +343,24 @@ class Console(App[int]):
             self._ask_next()
 
     def _ask_next(self) -> None:
+        field = self.focused
+        if isinstance(field, Input) and not isinstance(self.screen, ModalScreen):
+            self._ask_after_typing(field, field.value)
+        else:
+            self._show_question()
+
+    def _ask_after_typing(self, field: Input, value: str) -> None:
+        """Asks once the typing pauses: what is meant for a field must not answer a question."""
+
+        def look() -> None:
+            if self.focused is field and field.value != value:
+                self._ask_after_typing(field, field.value)
+            else:
+                self._show_question()
+
+        self.set_timer(_TYPING_PAUSE_SECONDS, look)
+
+    def _show_question(self) -> None:
         waiting = self._asking[0]
 
         def answered(answer: object) -> None:

@@ -139,9 +139,10 @@ class ApprovalDialog(Dialog):
     Args:
         plan: The plan.
         waived: The findings that the operator goes on in spite of.
+        given_up: The unfinished run that this one takes the place of, if there is one.
     """
 
-    def __init__(self, plan: Plan, waived: Iterable[str]) -> None:
+    def __init__(self, plan: Plan, waived: Iterable[str], given_up: str = "") -> None:
         self._plan = plan
         risky = [step for step in plan.steps if step.risk is Risk.DISRUPTIVE]
         lines: list[Line] = [
@@ -150,6 +151,8 @@ class ApprovalDialog(Dialog):
         if risky:
             lines.append(((f"! {len(risky)} of them interrupt something that runs.", "warn"),))
         lines += [((f"! in spite of {name}", "warn"),) for name in waived]
+        if given_up:
+            lines.append(((f"! run {given_up}, which is not finished, is given up", "warn"),))
         lines += [(("✗ lost for good: ", "bad"), (sentence, "plain")) for sentence in plan.destroys]
         lines.append((("Plan ", "dim"), (plan.digest[:16], "dim")))
         super().__init__(

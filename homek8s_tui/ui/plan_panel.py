@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Literal, cast, get_args
 
+import msgspec
 from textual import on
 from textual.app import ComposeResult
 from textual.containers import Container, Vertical, VerticalScroll
@@ -19,10 +20,11 @@ from homek8s_tui.base.troubles import Trouble
 from homek8s_tui.engine.journal import Run
 from homek8s_tui.engine.progress import Progress
 from homek8s_tui.engine.service import LiveRun
+from homek8s_tui.home.inventory import Home
 from homek8s_tui.plan.model import Plan
 from homek8s_tui.plan.review import title
 from homek8s_tui.ui.actions import Action
-from homek8s_tui.ui.dialogs import ApprovalDialog
+from homek8s_tui.ui.dialogs import ApprovalDialog, Dialog
 from homek8s_tui.ui.plan_picture import Row, detail, rows, step_row, summary
 from homek8s_tui.ui.text import toned
 from homek8s_tui.ui.widgets import Lines
@@ -42,7 +44,7 @@ AGAIN = Action("plan.again", "p", "Plan again", "Look at the machines anew and m
 PLAN_ACTIONS = (APPROVE, WAIVE, STOP, RESUME, AGAIN)
 """What can be done with a plan on the screen; screens with a `PlanPanel` take them with `PlanScreenMixin`."""
 
-Phase = Literal["empty", "planning", "review", "running", "ended", "trouble"]
+Phase = Literal["empty", "planning", "review", "beginning", "running", "ended", "trouble"]
 _MOST_LOG_LINES = 400
 
 
@@ -125,6 +127,8 @@ class PlanPanel(Container):
         intent, service = live.progress.plan.intent, self._owner.service
         self._make = self._make or (lambda: service.plan(service.home(), intent))
         self.plan, self.live, self.trouble = live.progress.plan, live, None
+        if not self._here:
+            return
         self.waived = set(live.waived)
         self._log_at = 0
         self.query_one(Log).clear()
@@ -132,13 +136,27 @@ class PlanPanel(Container):
 
     def resume(self, run: Run) -> None:
         """Goes on with an unfinished run."""
-        service = self._owner.service
+        owner, service = self._owner, self._owner.service
         self._make = self._make or (lambda: service.plan(service.home(), run.plan.intent))
-        self._begin(lambda: service.resume(run))
+
+        def answered(answer: str | None) -> None:
+            if answer == "resume":
+                self._begin(lambda: service.resume(run))
+
+        def compare(home: Home) -> None:
+            # the checksums that the approval pinned are no edit
+            if msgspec.structs.replace(run.plan.home, artefacts=home.artefacts) == home:
+                answered("resume")
+                return
+            said: Line = (("Going on follows the inventory as it was approved; p plans anew from today's.", "plain"),)
+            choices = [("leave", "Leave it", "default"), ("resume", "Go on as approved", "primary")]
+            self.app.push_screen(Dialog("The inventory was edited since", [said], choices), answered)
+
+        owner.background.start("compare", service.home, compare, owner.say_trouble)
 
     def refresh_run(self) -> None:
         """Shows what the run told since."""
-        if self.live is None or self.plan is None or not self.is_mounted:
+        if self.live is None or self.plan is None or not self._here:
             return
         if self.phase == "running" and self.live.progress.ended is not None:
             self._enter("ended")
@@ -166,6 +184,8 @@ class PlanPanel(Container):
                 return "There is nothing to do: everything is as it should be."
             if self._owner.read_only:
                 return "The console is read-only."
+            if self._other_run():
+                return "A run is under way; v on the home screen shows it."
         elif action == WAIVE.id:
             if phase != "review" or plan is None:
                 return "There is no plan to review here now."
@@ -182,12 +202,14 @@ class PlanPanel(Container):
         elif action == RESUME.id:
             if phase != "ended" or self.live is None or self.live.progress.ended is None:
                 return "No run has stopped here."
+            if self._other_run():
+                return "A run is under way; v on the home screen shows it."
             if self.live.progress.ended.result != "unfinished":
                 return "The run is not one to go on with; plan again."
             if self._owner.read_only:
                 return "The console is read-only."
         elif action == AGAIN.id:
-            if phase in ("planning", "running"):
+            if phase in ("planning", "beginning", "running"):
                 return "Something is under way; wait for it, or stop it."
             if self._make is None:
                 return "There is nothing to plan here yet."
@@ -199,11 +221,19 @@ class PlanPanel(Container):
         if plan is None:
             return
 
-        def answered(answer: str | None) -> None:
-            if answer == "apply" and self.plan is plan:
-                self._begin(lambda: self._owner.service.begin(plan, tuple(sorted(self.waived))))
+        owner = self._owner
 
-        self.app.push_screen(ApprovalDialog(plan, sorted(self.waived)), answered)
+        def answered(answer: str | None) -> None:
+            if answer == "apply" and self.plan is plan and self.phase == "review":
+                waived = tuple(sorted(self.waived))
+                self._begin(lambda: owner.service.begin(plan, waived))
+
+        def ask(unfinished: Run | None) -> None:
+            if self.plan is plan and self.phase == "review" and self.screen.is_current:
+                given_up = unfinished.id if unfinished is not None and unfinished.plan.digest != plan.digest else ""
+                self.app.push_screen(ApprovalDialog(plan, sorted(self.waived), given_up), answered)
+
+        owner.background.start("unfinished", lambda: owner.service.unfinished(plan.home), ask, owner.say_trouble)
 
     def waive(self) -> None:
         """Goes on in spite of the highlighted finding, or no more."""
@@ -232,6 +262,8 @@ class PlanPanel(Container):
         def go(found: Run | None) -> None:
             if found is not None:
                 self.resume(found)
+            else:
+                console.notify("It is not unfinished any more; plan again.", severity="warning", markup=False)
 
         def read() -> Run | None:
             return console.service.unfinished(cast("Plan", self.plan).home)
@@ -245,6 +277,11 @@ class PlanPanel(Container):
     # --- painting
 
     @property
+    def _here(self) -> bool:
+        # a screen may be left while something is on its way to it; what is mounted stays "mounted" after that
+        return bool(self.query("#rows")) and bool(self.query("#log")) and bool(self.query("#lanes"))
+
+    @property
     def _owner(self) -> Console:
         return cast("Console", self.app)
 
@@ -255,17 +292,24 @@ class PlanPanel(Container):
             console.carry_out(live)
             self.show_run(live)
 
-        def failed(trouble: Trouble) -> None:
-            self.trouble = trouble
-            self._enter("trouble")
+        before = self.phase
 
+        def failed(trouble: Trouble) -> None:
+            if before == "review":
+                self.phase = before
+                console.say_trouble(trouble)
+            else:
+                self.trouble = trouble
+                self._enter("trouble")
+
+        self.phase = "beginning"
         console.background.start("begin", make, begun, failed)
 
     def _enter(self, phase: Phase) -> None:
         self.phase = phase
-        if not self.is_mounted:
+        if not self._here:
             return
-        for name in ("planning", "review", "running", "ended", "trouble", "empty"):
+        for name in get_args(Phase):
             self.set_class(name == phase, f"-{name}")
         self._painted.clear()
         self.query_one("#rows", OptionList).clear_options()
@@ -363,7 +407,7 @@ class PlanPanel(Container):
             self.call_after_refresh(log.scroll_end, animate=False)
 
     def _paint_summary(self) -> None:
-        if not self.is_mounted:
+        if not self._here:
             return
         self.query_one("#summary", Lines).show(self._summary())
         self.query_one("#lanes", Lines).show(self._lanes())
@@ -424,6 +468,10 @@ class PlanPanel(Container):
         event.stop()
         self.query_one("#detail-scroll", VerticalScroll).scroll_home(animate=False)
         self._paint_detail()
+
+    def _other_run(self) -> bool:
+        live = self._owner.service.live
+        return live is not None and live is not self.live and live.progress.ended is None
 
     def _finding(self) -> Finding | None:
         index = self.query_one("#rows", OptionList).highlighted

@@ -112,6 +112,9 @@ class ConsoleScreen(Screen[None]):
         """Fits the frame."""
         self.call_after_refresh(self.refresh_frame)
 
+    def leaving(self) -> None:
+        """The console is left: what waits to be kept is kept now."""
+
     def tick(self) -> None:
         """Once a second while it is shown: ages go on."""
         self.refresh_frame()

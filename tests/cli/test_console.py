@@ -46,6 +46,7 @@ def test_every_theme_can_be_chosen(tmp_path: Path, theme: str) -> None:
         (b'[keys]\n"home.look" = ""', "one of them is empty"),
         (b'[keys]\n"home.look" = "f5,,l"', "one of them is empty"),
         (b'[keys]\n"home.look" = 5', "Expected `str`"),
+        (b'[keys]\n"home.look" = "2"', "'2' would be both home.look and console.setup"),
         (b"theme = ", "Invalid value"),
         (b"theme = '\xff'", "can't decode"),
         (b"a = " + b"[" * 100_000, "recursion"),
@@ -81,21 +82,21 @@ def test_unknown_themes_and_actions_are_told_what_there_is(tmp_path: Path) -> No
 async def test_keys_of_the_operator_s_own_reach_the_console(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "config" / "homek8s"
     folder.mkdir(parents=True)
-    (folder / "console.toml").write_text('theme = "light"\n[keys]\n"home.look" = "f5,r"\n"setup.next" = "f4"\n')
+    (folder / "console.toml").write_text('theme = "light"\n[keys]\n"home.look" = "f5,x"\n"setup.next" = "f10"\n')
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("HOMEK8S_STATE", str(tmp_path / "state"))
     monkeypatch.setenv("VISUAL", "code --wait")
     service, _ = rehearsed(tmp_path)
     opened = console(service, "home", None, False, "")
-    assert opened.keys == {"home.look": "f5,r", "setup.next": "f4"}
+    assert opened.keys == {"home.look": "f5,x", "setup.next": "f10"}
     assert opened.editor == ("code", "--wait")
     screen = opening.home_screen()
     look = next(action for action in screen.ACTIONS if action.id == "home.look")
     async with opened.run_test(size=(80, 24)):
         assert opened.theme == "light"
         shown = opened.screen
-        assert shown.key_of(look) == "f5,r"  # type: ignore[attr-defined]  # one of ours
-        assert {"f5", "r"} <= set(shown.active_bindings) and "l" not in shown.active_bindings
+        assert shown.key_of(look) == "f5,x"  # type: ignore[attr-defined]  # one of ours
+        assert {"f5", "x"} <= set(shown.active_bindings) and "l" not in shown.active_bindings
 
 
 # --- on the command line

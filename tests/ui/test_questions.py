@@ -120,7 +120,7 @@ def test_a_wrong_one_is_asked_for_again_and_says_so() -> None:
     assert questions.get("sudo:pi4", "password").reveal() == "right"
 
 
-def test_no_answer_is_a_trouble_and_asks_again_the_next_time() -> None:
+def test_no_answer_is_a_trouble_and_asks_again_once_the_operator_begins_something() -> None:
     questions = Questions(Given(), {})
     operator = Operator(questions)
     for answer in (None, Secret("typed")):
@@ -129,6 +129,10 @@ def test_no_answer_is_a_trouble_and_asks_again_the_next_time() -> None:
         if answer is None:
             (trouble,) = results
             assert isinstance(trouble, Trouble) and trouble.kind is Kind.SECRET
+            with pytest.raises(Trouble, match="not given"):
+                questions.get("sudo:pi4", "password")
+            assert operator.sees_nothing_more()
+            questions.ask_again()
     assert results == [Secret("typed")]
 
 

@@ -58,14 +58,13 @@ class JournalScreen(ConsoleScreen):
                     yield Lines(id="journal-detail")
 
     def on_mount(self) -> None:
-        """Reads for the first time."""
+        """Begins at the runs; they are read when the screen is shown."""
         self.query_one("#journal-runs", OptionList).focus()
-        self._read()
 
     def on_screen_resume(self) -> None:
         """Reads again: something may have been done meanwhile."""
         super().on_screen_resume()
-        if self.is_mounted and self._runs:
+        if self.is_mounted:
             self._read()
 
     def choose(self, run: str) -> None:
@@ -83,6 +82,9 @@ class JournalScreen(ConsoleScreen):
             return "That run was an undo itself; plan the set-up again instead."
         if action == RESUME.id and info is not None and info.result != "unfinished":
             return "That run is not unfinished."
+        live = self.service.live
+        if action in (UNDO.id, RESUME.id) and live is not None and live.progress.ended is None:
+            return "A run is under way; v on the home screen shows it."
         if action == RESUME.id and self.console.read_only:
             return "The console is read-only."
         return None
@@ -121,7 +123,8 @@ class JournalScreen(ConsoleScreen):
             service = self.service
 
             def loaded(run: Run) -> None:
-                self.app.push_screen(PlanScreen(run))
+                if self.is_current:
+                    self.app.push_screen(PlanScreen(run))
 
             self.console.background.start(
                 "resume", lambda: service.journal.load(info.id), loaded, self.console.say_trouble
@@ -166,6 +169,11 @@ class JournalScreen(ConsoleScreen):
         if info is None:
             self._paint_title()
             return
+        if info.id != self._shown:
+            # what is shown below is never another run's
+            self._progress = None
+            self.query_one("#journal-rows", OptionList).clear_options()
+            self.query_one("#journal-detail", Lines).show([])
         service = self.service
 
         def opened(progress: Progress) -> None:

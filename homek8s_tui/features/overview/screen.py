@@ -39,6 +39,9 @@ _RUNS = 20
 _ROOMY_ROWS = 34
 
 
+_Look = tuple[Picture, list[RunInfo], Run | None, Trouble | None]
+
+
 class HomeScreen(ConsoleScreen):
     """The home at a glance."""
 
@@ -57,6 +60,8 @@ class HomeScreen(ConsoleScreen):
         self._runs: list[RunInfo] = []
         self._unfinished: Run | None = None
         self._looking = False
+        self._opened = False
+        self._unread: Trouble | None = None
         self._began = 0.0
         self._timer: Timer | None = None
 
@@ -86,7 +91,7 @@ class HomeScreen(ConsoleScreen):
     def on_screen_resume(self) -> None:
         """Looks again: what was seen while hidden is old."""
         super().on_screen_resume()
-        if self.is_mounted and not self._looking:
+        if self._opened and not self._looking:
             self._look()
 
     def on_screen_suspend(self) -> None:
@@ -157,6 +162,8 @@ class HomeScreen(ConsoleScreen):
     def tick(self) -> None:
         """Lets ages go on."""
         self._paint_picture()
+        if self._picture is not None:
+            self._paint_findings()
         super().tick()
 
     # --- looking
@@ -164,19 +171,24 @@ class HomeScreen(ConsoleScreen):
     def _look(self) -> None:
         if self._looking:
             return
-        self._looking = True
+        self._looking = self._opened = True
         self._began = self.service.clock.monotonic()
         service = self.service
 
-        def look() -> tuple[Picture, list[RunInfo], Run | None]:
+        def look() -> _Look:
             home = service.home()
-            return picture(home, service.look(home, ROOMS)), service.runs(home)[:_RUNS], service.unfinished(home)
+            seen = picture(home, service.look(home, ROOMS))
+            try:
+                return seen, service.runs(home)[:_RUNS], service.unfinished(home), None
+            except Trouble as unread:
+                # what the journal holds against us must not hide the machines
+                return seen, [], None, unread
 
         self.console.background.start("look", look, self._seen, self._unseen)
         self._paint_picture()
 
-    def _seen(self, found: tuple[Picture, list[RunInfo], Run | None]) -> None:
-        self._picture, self._runs, self._unfinished = found
+    def _seen(self, found: _Look) -> None:
+        self._picture, self._runs, self._unfinished, self._unread = found
         self._trouble = None
         self._looked()
 
@@ -246,6 +258,10 @@ class HomeScreen(ConsoleScreen):
             title.show([(("✓ Nothing is wrong", "good"),)])
         else:
             title.show([((f"What is wrong ({len(found)})", "strong"),)])
+        since = self.service.clock.now() - self._picture.at if self._picture is not None else 0.0
+        if self._picture is not None and (self._trouble is not None or since > _OLD_SECONDS):
+            what = f"{len(found)} things were wrong" if found else "Nothing was wrong"
+            title.show([((f"? {what} {age(since)}", "warn"),)])
         lines: list[Line] = [
             (
                 (f"{severity_sign(finding)[0]} ", severity_sign(finding)[1]),
@@ -266,11 +282,16 @@ class HomeScreen(ConsoleScreen):
                 lines.append((("do       ", "dim"), (finding.do, "plain")))
         self.query_one("#finding", Lines).show(lines)
 
+    def _no_runs(self) -> Line:
+        if self._unread is not None:
+            return (("✗ ", "bad"), (one_line(str(self._unread), 300), "plain"))
+        return (("No run yet. 2 begins the set-up.", "dim"),)
+
     def _paint_runs(self) -> None:
         now = self.service.clock.now()
         _refill(
             self.query_one("#runs", OptionList),
-            [run_line(info, now) for info in self._runs] or [(("No run yet. 2 begins the set-up.", "dim"),)],
+            [run_line(info, now) for info in self._runs] or [self._no_runs()],
         )
 
     @on(OptionList.OptionHighlighted, "#findings")

@@ -69,6 +69,10 @@ _HINTS: Mapping[str, str] = {
 }
 
 
+_Inventory = tuple[str | None, dict[str, Any], bytes | None, str, Trouble | None]
+"""What was read: the text, its values, what was typed last time, this network, and why it can't be read."""
+
+
 class Field(Widget):
     """A labelled input with its explanation, or what is wrong, below it.
 
@@ -142,14 +146,14 @@ class SetupScreen(WithPlan, ConsoleScreen):
         self._finding = False
         self._loaded = False
         self._unreadable: Trouble | None = None
-        self._unfinished: Run | None = None
+        self._offered: set[str] = set()
 
     def body(self) -> ComposeResult:
         """Yields stages, form or plan, and the live log."""
         with Horizontal(id="setup"):
             yield OptionList(id="stages", markup=False, compact=True)
             with Vertical(id="middle"):
-                with ContentSwitcher(id="stage", initial="stage-home"):
+                with ContentSwitcher(id="stage", initial="stage-home", disabled=True):
                     with VerticalScroll(id="stage-home", classes="form", can_focus=False):
                         yield Lines(id="home-intro", classes="intro")
                         yield Field("domain", "Domain")
@@ -186,23 +190,20 @@ class SetupScreen(WithPlan, ConsoleScreen):
         service = self.service
         path = service.path
 
-        def read() -> tuple[str | None, dict[str, Any], bytes | None, Run | None, str, Trouble | None]:
+        def read() -> _Inventory:
             written, plain, wrong = None, {}, None
-            if path.is_file():
-                written = inventory.read_text(path)
+            if path.exists():
                 try:
+                    written = inventory.read_text(path)
                     plain = inventory.read_plain(written, str(path))
                 except Trouble as trouble:
                     wrong = trouble
-            unfinished = None
-            if wrong is None and written is not None and not inventory.problems(plain):
-                unfinished = service.unfinished(service.home())
-            return written, plain, service.read_draft(), unfinished, service.ways.lan(), wrong
+            return written, plain, service.read_draft(), service.ways.lan(), wrong
 
         self.console.background.start("setup-read", read, self._read, self.console.say_trouble)
 
-    def _read(self, found: tuple[str | None, dict[str, Any], bytes | None, Run | None, str, Trouble | None]) -> None:
-        text, self._base, drafted, self._unfinished, lan, self._unreadable = found
+    def _read(self, found: _Inventory) -> None:
+        text, self._base, drafted, lan, self._unreadable = found
         if self._loaded and text != self._base_text and self.panel.phase != "running":
             self.panel.phase = "empty"  # what was planned from the old inventory is no plan any more
         self._base_text = text
@@ -215,6 +216,7 @@ class SetupScreen(WithPlan, ConsoleScreen):
         if not self.draft.lan:
             self.draft.lan = lan
         self._loaded = True
+        self.query_one("#stage").disabled = False
         self._judge()
         live = self.service.live
         if live is not None and live.progress.plan.intent.kind == "setup" and live.progress.ended is None:
@@ -237,6 +239,10 @@ class SetupScreen(WithPlan, ConsoleScreen):
             return "This is the first stage."
         if action == BACK.id and self.panel.phase == "running":
             return "A run is under way; stop it first, or leave this screen: it goes on."
+        if action in (NEXT.id, FIND.id, ADD.id, REMOVE.id) and not self._loaded:
+            return "The inventory is being read."
+        if action == NEXT.id and self._unreadable is not None and self.stage < _PLAN:
+            return f"{self._unreadable} F9 opens it."
         if action == NEXT.id and self.stage == _PLAN:
             return "a approves the plan; it is carried out then."
         if action == NEXT.id and self.stage > _PLAN:
@@ -245,8 +251,8 @@ class SetupScreen(WithPlan, ConsoleScreen):
             return "That is for the stage Nodes."
         if action == FIND.id and self._finding:
             return "It is being looked already."
-        if action == REMOVE.id and not self.draft.nodes:
-            return "There is no machine to remove."
+        if action == REMOVE.id and self._node >= len(self.draft.nodes):
+            return "Highlight a machine of the home first."
         if action == EDIT.id:
             if self._base_text is None:
                 return "The file is written when you go on to the plan."
@@ -360,7 +366,8 @@ class SetupScreen(WithPlan, ConsoleScreen):
     def do_edit(self) -> None:
         """Opens the inventory in the operator's editor."""
         self.console.edit(self.service.path)
-        self.service.write_draft(None)
+        if self._unreadable is None:
+            self.service.write_draft(None)
         self.on_mount()
 
     def copied(self) -> str:
@@ -369,6 +376,11 @@ class SetupScreen(WithPlan, ConsoleScreen):
             return self.panel.copied()
         machine = self._machine()
         return machine.address if machine else ""
+
+    def on_screen_resume(self) -> None:
+        """Shows how a run stands that went on meanwhile."""
+        super().on_screen_resume()
+        self.panel.refresh_run()
 
     def refresh_run(self) -> None:
         """Shows what the run told since."""
@@ -396,9 +408,10 @@ class SetupScreen(WithPlan, ConsoleScreen):
         self.stage = stage
         names = ("stage-home", "stage-proxy", "stage-nodes", "stage-plan", "stage-plan", "stage-plan")
         self.query_one("#stage", ContentSwitcher).current = names[stage]
-        if stage == _PLAN and self.panel.phase not in ("planning", "review", "running"):
-            if self._unfinished is not None:
-                self._offer_resume(self._unfinished)
+        # a login that failed may be tried again now: the machine may have been plugged in
+        self._logins = {key: line for key, line in self._logins.items() if line[0][1] != "bad"}
+        if stage == _PLAN and self.panel.phase not in ("planning", "review", "beginning", "running"):
+            self._look_for_unfinished()
             self.panel.show_planning(self._plan)
         self._show_fields()
         self._paint_stages()
@@ -417,9 +430,19 @@ class SetupScreen(WithPlan, ConsoleScreen):
     def _plan(self) -> Plan:
         return self.service.plan(self.service.home(), Intent("setup"))
 
-    def _offer_resume(self, run: Run) -> None:
-        self._unfinished = None
+    def _look_for_unfinished(self) -> None:
+        service = self.service
 
+        def found(run: Run | None) -> None:
+            if run is not None and run.id not in self._offered and self.stage == _PLAN and self.is_current:
+                self._offered.add(run.id)
+                self._offer_resume(run)
+
+        self.console.background.start(
+            "unfinished", lambda: service.unfinished(service.home()), found, self.console.say_trouble
+        )
+
+    def _offer_resume(self, run: Run) -> None:
         def answered(answer: str | None) -> None:
             if answer == "resume":
                 self.panel.resume(run)
@@ -431,6 +454,7 @@ class SetupScreen(WithPlan, ConsoleScreen):
                 [
                     ((f"{done} of its {len(run.plan.steps)} steps are done.", "plain"),),
                     (("Going on does the rest as it was approved; what is done is not done twice.", "dim"),),
+                    (("It is given up once another plan is applied.", "dim"),),
                 ],
                 [("resume", "Go on with it", "primary"), ("plan", "Plan anew", "default")],
             ),
@@ -472,24 +496,36 @@ class SetupScreen(WithPlan, ConsoleScreen):
     # --- the form
 
     def _save(self) -> None:
-        service, path = self.service, self.service.path
-        wanted = self.draft.over(self._base)
-        text = self._base_text
+        service, path, before = self.service, self.service.path, self._base_text
+        base, draft = self._base, msgspec.convert(msgspec.to_builtins(self.draft), Draft)
+        if self._typed is not None:
+            self._typed.stop()
+            self._typed = None
 
-        def save() -> str:
-            base = inventory.commented() if text is None else text
-            over = self.draft.over(inventory.read_plain(base, str(path))) if text is None else wanted
-            result = inventory.edited(base, over, str(path))
-            if result != text:
+        def save() -> tuple[str, bool]:
+            there = inventory.read_text(path) if path.exists() else None
+            plain = inventory.read_plain(there, str(path)) if there is not None else {}
+            if there != before and _without_artefacts(plain) != _without_artefacts(base):
+                return there or "", False
+            # pinned checksums are no edit: what was typed is laid over the file as it is now
+            start = inventory.commented() if there is None else there
+            result = inventory.edited(start, draft.over(inventory.read_plain(start, str(path))), str(path))
+            if result != there:
                 inventory.write_text(path, result)
-            return result
+            service.write_draft(None)
+            return result, True
 
-        def saved(result: str) -> None:
+        def saved(found: tuple[str, bool]) -> None:
+            result, written = found
+            if not written:
+                self._base_text, self._base = result, inventory.read_plain(result, str(path))
+                said = "It was changed meanwhile, and is not overwritten. What you typed is here; Next writes it over."
+                self.notify(said, title=path.name, severity="warning", timeout=15, markup=False)
+                return
             if result != self._base_text:
                 self.notify(f"{path.name} is written.", title="Saved", markup=False)
                 self.panel.phase = "empty"  # what was planned from the old inventory is no plan any more
             self._base_text, self._base = result, inventory.read_plain(result, str(path))
-            service.write_draft(None)
             self._go(_PLAN)
 
         self.console.background.start("save", save, saved, self.console.say_trouble)
@@ -503,9 +539,6 @@ class SetupScreen(WithPlan, ConsoleScreen):
             setattr(self.draft.proxy, field, event.value)
         elif self._node < len(self.draft.nodes):
             setattr(self.draft.nodes[self._node], field, event.value)
-        elif event.value:
-            self.draft.nodes.append(MachineDraft(server=not self.draft.nodes))
-            setattr(self.draft.nodes[-1], field, event.value)
         self._changed()
 
     @on(Input.Submitted, ".field-input")
@@ -516,11 +549,15 @@ class SetupScreen(WithPlan, ConsoleScreen):
         if last and self.stage < 2:
             self.act(NEXT.id)
         else:
+            self._logins = {key: line for key, line in self._logins.items() if line[0][1] != "bad"}
+            self._try_shown()
             self.focus_next()
 
     @on(Checkbox.Changed, "#server")
     def _server_changed(self, event: Checkbox.Changed) -> None:
         event.checkbox.label = _server_label(event.value)
+        if self._node >= len(self.draft.nodes):
+            return
         for index, node in enumerate(self.draft.nodes):
             if index == self._node:
                 node.server = event.value
@@ -574,6 +611,10 @@ class SetupScreen(WithPlan, ConsoleScreen):
         self.service.write_draft(msgspec.json.encode(self.draft))
         self._try_shown()
 
+    def leaving(self) -> None:
+        """Keeps what was typed a moment ago."""
+        self.settle()
+
     def settle(self) -> None:
         """Does at once what waits for a pause in the typing."""
         if self._typed is not None:
@@ -600,7 +641,7 @@ class SetupScreen(WithPlan, ConsoleScreen):
         with box.prevent(Checkbox.Changed):
             box.value = node.server
         box.label = _server_label(node.server)
-        self.query_one("#node-form").display = bool(draft.nodes)
+        self.query_one("#node-form").display = self._node < len(draft.nodes)
         self._judge()
         self._paint_nodes()
         self._try_shown()
@@ -610,9 +651,9 @@ class SetupScreen(WithPlan, ConsoleScreen):
             self._node = int(path[6 : path.index("]")])
             self._show_fields()
             path = "node." + path.rpartition(".")[2]
-        found = self.query(f"#field-{path.replace('.', '-')}")
-        if found:
-            found.first(Input).focus()
+        found = next((field for field in self.query(Field) if field.path == path), None)
+        if found is not None:
+            found.query_one(Input).focus()
 
     # --- logins
 
@@ -762,6 +803,10 @@ class SetupScreen(WithPlan, ConsoleScreen):
 def _server_label(server: bool) -> str:
     # the box's sign is the same on and off, and differs by its colour alone
     return f"runs the control plane: {'yes' if server else 'no'} (one node does)"
+
+
+def _without_artefacts(plain: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in plain.items() if name != "artefacts"}
 
 
 def _key(machine: Proxy | Node) -> tuple[str, str, str, str]:
