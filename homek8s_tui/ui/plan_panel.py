@@ -90,6 +90,8 @@ class PlanPanel(Container):
     def on_resize(self) -> None:
         """Keeps the newest lines of the log in sight."""
         self.call_after_refresh(self.query_one(Log).scroll_end, animate=False)
+        if self.phase == "ended":
+            self.call_after_refresh(self.query_one("#rows", OptionList).scroll_to_highlight, top=True)
 
     # --- what the screen tells it
 
@@ -365,7 +367,7 @@ class PlanPanel(Container):
         if wanted is not None and wanted in self._painted:
             options = self.query_one("#rows", OptionList)
             options.highlighted = options.get_option_index(wanted)
-            if wanted.startswith("proof"):
+            if self.phase == "ended":
                 # what counts in the end comes into sight whole
                 options.call_after_refresh(options.scroll_to_highlight, top=True)
 
