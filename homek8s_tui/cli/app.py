@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import functools
+import gc
 import getpass
 import os
 import secrets as random
@@ -382,6 +383,8 @@ def demo(headless: bool) -> int:
 def _console(
     service: Service, first: str, questions: Questions | None = None, read_only: bool = False, note: str = ""
 ) -> int:
+    # nothing that the start makes is garbage; the console looks for some again once its first frame is there
+    gc.disable()
     from homek8s_tui.cli.console import console
 
     opened = console(service, first, questions, read_only, note)

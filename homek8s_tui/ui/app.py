@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import gc
 import subprocess
 import time
 import traceback
@@ -38,6 +39,13 @@ from homek8s_tui.ui.theme import THEMES
 
 _RUN_PAINT_SECONDS = 0.1
 _TYPING_PAUSE_SECONDS = 0.8
+_LOADED_SECONDS = 5.0
+
+
+def _keep_for_good() -> None:
+    """Has the garbage collector leave alone what is there: going through it all takes 0.1 s, in the middle of a key's answer."""
+    gc.freeze()
+    gc.enable()
 
 
 @dataclass(frozen=True)
@@ -151,6 +159,8 @@ class Console(App[int]):
             self._questions.ask = lambda waiting: self.background.deliver(lambda: self._ask(waiting))
         self.push_screen(self._screen(self._first))
         self.set_interval(1.0, self._tick)
+        self.call_after_refresh(_keep_for_good)
+        self.set_timer(_LOADED_SECONDS, _keep_for_good)
 
     # --- screens
 

@@ -91,7 +91,7 @@ class PlanPanel(Container):
         """Keeps the newest lines of the log in sight."""
         self.call_after_refresh(self.query_one(Log).scroll_end, animate=False)
         if self.phase == "ended":
-            self.call_after_refresh(self.query_one("#rows", OptionList).scroll_to_highlight, top=True)
+            self._proofs_in_sight()
 
     # --- what the screen tells it
 
@@ -369,7 +369,12 @@ class PlanPanel(Container):
             options.highlighted = options.get_option_index(wanted)
             if self.phase == "ended":
                 # what counts in the end comes into sight whole
-                options.call_after_refresh(options.scroll_to_highlight, top=True)
+                self._proofs_in_sight()
+
+    def _proofs_in_sight(self) -> None:
+        # the list knows its rows' places only after it was laid out, and that follows the panel's own refresh
+        options = self.query_one("#rows", OptionList)
+        self.call_after_refresh(self.call_after_refresh, options.scroll_to_highlight, top=True)
 
     def _follow(self, progress: Progress) -> None:
         """Keeps the newest running step in sight, unless somebody looks at something else."""
