@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,15 +23,14 @@ from tests.lab.machines import PASSWORD, Host
 
 HERE = Path(__file__).resolve().parent
 REQUIREMENTS = HERE.parent / "requirements.txt"
-# Pipelining, and connections that outlive a run (ssh's own default of Ansible, 60 s), are what its documentation
-# advises; the rest spares it looking for Python and for facts that nobody reads.
+# Pipelining and connections that outlive a task are what its documentation advises; the rest spares it looking for
+# Python and for facts that nobody reads.
 _ANSIBLE = """\
 [defaults]
 forks = 10
 interpreter_python = /usr/bin/python3
 [ssh_connection]
 pipelining = True
-control_path_dir = {folder}/cp
 """
 _RECAP = re.compile(r"^\S+ +: ok=\d+ +changed=0 +unreachable=0 +failed=0 ", re.MULTILINE)
 
@@ -121,6 +121,46 @@ def share(hosts: Iterable[str], operations: Iterable[Operation]) -> Share:
     return found
 
 
+def playbook(held: Share) -> list[dict[str, Any]]:
+    """Returns what is held as an Ansible playbook: a task a resource, as people write them.
+
+    What several machines hold under the same name is one task for all of them; only a file's text differs then.
+    """
+    tasks: dict[tuple[str, str], dict[str, Any]] = {}
+    hosts: dict[tuple[str, str], list[str]] = {}
+    for host, kinds in held.resources.items():
+        for kind, items in kinds.items():
+            for item in items:
+                name, task = _task(kind, item)
+                key = (kind, json.dumps(task, sort_keys=True))
+                tasks[key] = {"name": name, **task}
+                hosts.setdefault(key, []).append(host)
+    for key, names in hosts.items():
+        if len(names) < len(held.resources):
+            tasks[key]["when"] = f"inventory_hostname in {names}"
+    return [{"hosts": "all", "gather_facts": False, "tasks": list(tasks.values())}]
+
+
+def _task(kind: str, item: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    match kind:
+        case "packages":
+            names = " ".join(item["names"])
+            options = {"name": item["names"], "state": "present", "install_recommends": False}
+            return f"packages {names}", {"ansible.builtin.apt": options}
+        case "users":
+            options = {"name": item["name"], "home": item["home"], "shell": item["shell"]}
+            return f"user {item['name']}", {"ansible.builtin.user": {**options, "system": True, "create_home": False}}
+        case "files":
+            options = {"src": f"{{{{ sources['{item['path']}'] }}}}", "dest": item["path"], "owner": item["owner"]}
+            return f"file {item['path']}", {
+                "ansible.builtin.copy": {**options, "group": item["group"], "mode": item["mode"]}
+            }
+        case _:
+            state = "started" if item["active"] else "stopped"
+            options = {"name": item["name"], "enabled": item["enabled"], "state": state}
+            return f"unit {item['name']}", {"ansible.builtin.systemd_service": options}
+
+
 @dataclass(frozen=True)
 class Peers:
     """Both peers, ready to hold the same on the same machines.
@@ -142,7 +182,6 @@ class Peers:
     def lay_out(self) -> None:
         """Writes the files that they read."""
         shutil.copy(HERE / "deploy.py", self.folder)
-        shutil.copy(HERE / "playbook.yml", self.folder)
         known = self.folder / "known_hosts"
         known.write_text("".join(host.known_hosts.read_text() for host in self.hosts.values()))
         pyinfra, ansible = [], {}
@@ -159,11 +198,12 @@ class Peers:
                 "ansible_ssh_common_args": f"-F /dev/null -o UserKnownHostsFile={known}",
                 "ansible_become": become,
                 "ansible_become_password": PASSWORD,
-                **resources,
+                "sources": {file["path"]: file["src"] for file in resources["files"]},
             }
         (self.folder / "inventory.py").write_text(f"hosts = {pyinfra!r}\n")
         (self.folder / "inventory.json").write_text(json.dumps({"all": {"hosts": ansible}}))
-        (self.folder / "ansible.cfg").write_text(_ANSIBLE.format(folder=self.folder))
+        (self.folder / "playbook.json").write_text(json.dumps(playbook(self.held)))
+        (self.folder / "ansible.cfg").write_text(_ANSIBLE)
 
     def _files(self, host: str) -> list[dict[str, str]]:
         """Writes the texts of a machine's files; returns the files with the texts' places."""
@@ -182,6 +222,9 @@ class Peers:
     def _timed(self, *argv: str) -> tuple[float, subprocess.CompletedProcess[str]]:
         variables = {"PATH": f"{self.programs}:/usr/bin:/bin", "HOME": str(self.folder), "LC_ALL": "C.UTF-8"}
         variables |= {"ANSIBLE_CONFIG": str(self.folder / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
+        # every run of everybody begins without a connection: those that ssh keeps last a minute, and whoever plans
+        # again does so hours later
+        variables["ANSIBLE_SSH_CONTROL_PATH_DIR"] = tempfile.mkdtemp(prefix="cp", dir=self.folder)
         return timed([self.programs / argv[0], *argv[1:]], variables, self.folder)
 
     def _pyinfra(self) -> float:
@@ -193,7 +236,7 @@ class Peers:
         return seconds
 
     def _ansible(self) -> float:
-        seconds, done = self._timed("ansible-playbook", "--check", "-i", "inventory.json", "playbook.yml")
+        seconds, done = self._timed("ansible-playbook", "--check", "-i", "inventory.json", "playbook.json")
         well = done.returncode == 0 and len(_RECAP.findall(done.stdout)) == len(self.hosts)
         looked = len(re.findall(r"^ok: \[", done.stdout, re.MULTILINE))
         must(well and looked == self.held.count, "Ansible", done)
