@@ -67,6 +67,8 @@ def title(step: Step) -> str:
         verb = "restore" if operation.restore else "remove" if operation.content is None else "write"
         return f"{verb} {operation.path}"
     if isinstance(operation, Secret):
+        if operation.make == "kubeconfig" and operation.present:
+            return f"see which credentials K3s made in {operation.path}"
         what = operation.make.replace("wg-", "WireGuard ")
         if not operation.present:
             return f"remove the {what} {operation.path}"
@@ -102,6 +104,8 @@ def details(step: Step) -> Iterator[str]:
         after = show(operation.content).splitlines()
         for line in list(difflib.unified_diff(before, after, lineterm="", n=2))[2:]:
             yield line
+    elif isinstance(operation, Secret) and operation.present and operation.make == "kubeconfig":
+        yield "K3s makes it; only the digest of its client certificate is read"
     elif isinstance(operation, Secret) and operation.present:
         yield (
             f"cp {place_mark(operation.copy_of)}"

@@ -14,7 +14,7 @@ from textual.widgets.option_list import Option
 
 from homek8s_tui.base.findings import Finding
 from homek8s_tui.base.safe_text import one_line
-from homek8s_tui.base.tones import Line, age, elapsed
+from homek8s_tui.base.tones import Line, Piece, age, elapsed
 from homek8s_tui.base.troubles import Trouble
 from homek8s_tui.engine.journal import Run, RunInfo
 from homek8s_tui.features.overview.drawing import draw
@@ -34,7 +34,8 @@ WATCH = Action(
 LOOK = Action("home.look", "l", "Look", "Look at all machines now.", footer=True)
 
 _AGAIN_SECONDS = 5.0
-_OLD_SECONDS = 20.0
+_OLD_SECONDS = 12.0
+_SLOW_SECONDS = 3.0
 _RUNS = 20
 _ROOMY_ROWS = 34
 
@@ -157,7 +158,12 @@ class HomeScreen(ConsoleScreen):
             return ()
         since = self.service.clock.now() - self._picture.at
         old = since > _OLD_SECONDS
-        return ((f"{'! last seen' if old else 'seen'} {age(since)}", "warn" if old else "dim"),)
+        seen: Piece = (f"{'! last seen' if old else 'seen'} {age(since)}", "warn" if old else "dim")
+        took = self.service.clock.monotonic() - self._began
+        if self._looking and took > _SLOW_SECONDS:
+            # nothing of what is shown is newer than that look, and it may end in nothing
+            return ((f"looking {took:.0f} s  ", "accent"), seen)
+        return (seen,)
 
     def tick(self) -> None:
         """Lets ages go on."""
