@@ -12,7 +12,6 @@ from homek8s_tui.plan.operations import Artefact, Await, Command, File, LocalFil
 from homek8s_tui.plan.values import place_mark, show
 
 _MOST_CHARACTERS = 1 << 20
-_MAKERS = {"wg-private-key": "wg genkey", "wg-preshared-key": "wg genpsk", "kubeconfig": "made by K3s"}
 
 
 def review(plan: Plan) -> str:
@@ -139,6 +138,8 @@ def undone_by(step: Step) -> str:
     operation = step.operation
     if isinstance(operation, File | Artefact):
         return "removes it" if step.original == "absent" else "puts the old one back"
+    if isinstance(operation, Secret) and operation.make == "kubeconfig":
+        return "nothing to undo"
     if isinstance(operation, Secret | User | LocalFile):
         return "removes it" if step.original == "absent" else "leaves it"
     if isinstance(operation, Packages):

@@ -89,7 +89,7 @@ class PlanPanel(Container):
 
     def on_resize(self) -> None:
         """Keeps the newest lines of the log in sight."""
-        self.call_after_refresh(self.query_one(Log).scroll_end, animate=False)
+        self.call_after_refresh(self.call_after_refresh, self.query_one(Log).scroll_end, animate=False)
         if self.phase == "ended":
             self._proofs_in_sight()
 
@@ -411,7 +411,7 @@ class PlanPanel(Container):
         self._log_at = progress.lines_told
         if not log.has_focus:
             # whoever scrolls in it is left alone; else the newest is in sight, also where it was just laid out
-            self.call_after_refresh(log.scroll_end, animate=False)
+            self.call_after_refresh(self.call_after_refresh, log.scroll_end, animate=False)
 
     def _paint_summary(self) -> None:
         if not self._here:

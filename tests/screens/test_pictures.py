@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 
 import pytest
+from textual.widgets import Log
 
 from .scenarios import SCENARIOS
 from .stage import Stage
@@ -60,6 +61,9 @@ async def quiet_picture(stage: Stage, approved: str) -> str:
     before = ""
     for turn in range(40):
         stage.app.clear_notifications()
+        for log in stage.app.screen.query(Log):
+            # how far a log had scrolled while the size changed is no part of the picture
+            log.scroll_end(animate=False, immediate=True)
         # a machine that is busy with other tests takes its time
         await stage.pilot.pause(0.1 if turn > 3 else None)
         picture = stable(stage.app.export_screenshot(title="homek8s"))
